@@ -1,0 +1,1 @@
+//! The node over HTTP: storefronts, files, licences, webhooks, health and metrics

@@ -1,0 +1,1 @@
+//! The flows between plugins: publish, discover, sell, deliver, speak

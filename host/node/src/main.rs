@@ -1,0 +1,2 @@
+//! The fondaco node and its command line.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Bundles into running plugins: wasmtime, limits, capabilities, instances

@@ -1,0 +1,1 @@
+//! Content-addressed blobs by BLAKE3 with Bao outboards

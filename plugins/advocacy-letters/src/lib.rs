@@ -1,0 +1,1 @@
+//! An advocacy module: letters to companies and representatives

@@ -1,0 +1,1 @@
+//! A DRM scheme: one ciphertext for all, a licence for each holder

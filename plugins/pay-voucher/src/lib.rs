@@ -1,0 +1,1 @@
+//! A payment gateway: prepaid Ed25519 codes

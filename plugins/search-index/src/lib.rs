@@ -1,0 +1,1 @@
+//! A search provider: BM25 over the node's own catalogue

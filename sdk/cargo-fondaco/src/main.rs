@@ -1,0 +1,2 @@
+//! Make, build, pack, sign and verify Fondaco plugins.
+fn main() {}

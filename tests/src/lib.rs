@@ -1,0 +1,1 @@
+//! Whole-node tests, benchmarks and the project's own tasks
