@@ -1,1 +1,22 @@
-//! Bundles into running plugins: wasmtime, limits, capabilities, instances
+//! Bundles into running plugins: one wasmtime engine for all, a linker for each plugin that holds what was granted, a
+//! fresh instance for each call, and limits on everything. The node's flows call it (`host/market`); what a plugin's
+//! answer means, it never decides.
+
+mod compile;
+mod engine;
+mod error;
+mod limits;
+mod link;
+mod log;
+mod plugin;
+mod services;
+mod state;
+pub mod wit;
+
+pub use compile::{Compiler, compile_stdin};
+pub use engine::{MAX_DEPTH, MAX_MEMORY};
+pub use error::{CallError, LoadError, Who};
+pub use limits::Limits;
+pub use link::{API_VERSION, Grants};
+pub use plugin::{Answer, Context, Counters, Plugin, Runtime, Script, ScriptOf, Spec};
+pub use services::{Caller, Lent, Services, Visitor};

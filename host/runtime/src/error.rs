@@ -1,0 +1,163 @@
+//! What can go wrong between a bundle and an answer. Every text names the plugin and its version.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Which plugin: `org.nightowl.shelf 1.4.0`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Who {
+    /// Its id.
+    pub id: String,
+    /// Its version.
+    pub version: String,
+}
+
+impl std::fmt::Display for Who {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.id, self.version)
+    }
+}
+
+/// Why a call into a plugin gave no answer. The call ended; nothing else did.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// It ran for longer than its manifest and the operator allow.
+    #[error("{who}: {call} ran for more than {limit:?} and was stopped; raise limits.deadline if it needs longer")]
+    Deadline {
+        /// Which plugin.
+        who: Who,
+        /// Which function.
+        call: &'static str,
+        /// What was allowed.
+        limit: Duration,
+    },
+    /// It ran and waited for longer than it may, all in all.
+    #[error("{who}: {call} did not answer within {limit:?}; raise limits.wall if what it waits for is that slow")]
+    Wall {
+        /// Which plugin.
+        who: Who,
+        /// Which function.
+        call: &'static str,
+        /// What was allowed.
+        limit: Duration,
+    },
+    /// It called the node too often in one call.
+    #[error("{who}: {call} called the node more than {limit} times")]
+    HostCalls {
+        /// Which plugin.
+        who: Who,
+        /// Which function.
+        call: &'static str,
+        /// How often it may.
+        limit: u32,
+    },
+    /// It trapped: ran into a limit of memory, tables or stack, or failed by itself.
+    #[error("{who}: {call} trapped: {reason}")]
+    Trap {
+        /// Which plugin.
+        who: Who,
+        /// Which function.
+        call: &'static str,
+        /// In wasmtime's words, one line.
+        reason: String,
+    },
+    /// All instances are busy and none became free in time.
+    #[error("{who}: {call} found no free instance within {waited:?}; the node is overloaded")]
+    Overloaded {
+        /// Which plugin.
+        who: Who,
+        /// Which function.
+        call: &'static str,
+        /// How long it waited.
+        waited: Duration,
+    },
+    /// Plugins called each other too deep.
+    #[error("{who}: {call} would be plugin call {depth} in a row; {limit} are allowed")]
+    Depth {
+        /// Which plugin.
+        who: Who,
+        /// Which function.
+        call: &'static str,
+        /// How deep it would be.
+        depth: u8,
+        /// How deep it may be.
+        limit: u8,
+    },
+    /// A storefront ended without setting a response.
+    #[error("{who}: {call} ended without an answer")]
+    NoAnswer {
+        /// Which plugin.
+        who: Who,
+        /// Which function.
+        call: &'static str,
+    },
+    /// It is not a plugin of the kind that was asked for.
+    #[error("{who} is no {wanted} plugin")]
+    Kind {
+        /// Which plugin.
+        who: Who,
+        /// What was asked for.
+        wanted: &'static str,
+    },
+}
+
+/// Why a bundle did not become a plugin. Nothing that ran before is touched.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The engine could not be set up.
+    #[error("the WebAssembly engine cannot start on this machine: {0}")]
+    Engine(String),
+    /// The component asks the node for something that is not granted.
+    #[error("{who} imports {import}, which needs the capability {capability:?}: {hint}")]
+    NotGranted {
+        /// Which plugin.
+        who: Who,
+        /// The interface.
+        import: String,
+        /// The capability that it belongs to.
+        capability: String,
+        /// The line to add, and where.
+        hint: String,
+    },
+    /// The component asks for something that no node has.
+    #[error("{who} imports {import}, which this node does not offer; it was built for another host or another API version (this node speaks fondaco:plugin {api})")]
+    UnknownImport {
+        /// Which plugin.
+        who: Who,
+        /// The interface.
+        import: String,
+        /// The API version of this node.
+        api: String,
+    },
+    /// The component lacks what its kind must export.
+    #[error("{who} is no {kind} plugin: {reason}")]
+    Exports {
+        /// Which plugin.
+        who: Who,
+        /// The kind in its manifest.
+        kind: &'static str,
+        /// What is missing, in wasmtime's words.
+        reason: String,
+    },
+    /// The compiler refused the component, crashed, or was killed at a limit.
+    #[error("{who} could not be compiled: {reason}")]
+    Compile {
+        /// Which plugin.
+        who: Who,
+        /// Why.
+        reason: String,
+    },
+    /// The cache of compiled code cannot be read or written.
+    #[error("the cache of compiled plugins at {}: {source}", path.display())]
+    Cache {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It failed its first, trial call.
+    #[error("the trial call failed: {0}")]
+    Smoke(#[from] CallError),
+}

@@ -1,0 +1,140 @@
+//! Which interfaces a component gets. A linker is made for each plugin and holds what was granted to it, and nothing
+//! else; a component that imports more is refused before any of its code runs.
+
+use std::collections::BTreeSet;
+
+use fondaco_schemas::{Capability, Gate, gate};
+use wasmtime::Engine;
+use wasmtime::component::{Component, HasSelf, Linker};
+
+use crate::error::{LoadError, Who};
+use crate::state::State;
+use crate::wit;
+
+/// The version of `fondaco:plugin` that this node speaks.
+pub const API_VERSION: semver::Version = semver::Version::new(0, 1, 0);
+
+/// What a plugin may import.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Capabilities that the operator granted.
+    pub granted: BTreeSet<Capability>,
+    /// Capabilities that the manifest calls optional: linked, and `denied` on each call where they were not granted.
+    pub optional: BTreeSet<Capability>,
+}
+
+impl Grants {
+    fn links(&self, capability: Capability) -> bool {
+        self.granted.contains(&capability) || self.optional.contains(&capability)
+    }
+}
+
+/// Checks a component's real imports (read from the binary, not from the manifest) against what is granted.
+pub(crate) fn audit(engine: &Engine, component: &Component, who: &Who, grants: &Grants) -> Result<(), LoadError> {
+    for (import, _) in component.component_type().imports(engine) {
+        check_import(import, who, grants)?;
+    }
+    Ok(())
+}
+
+fn check_import(import: &str, who: &Who, grants: &Grants) -> Result<(), LoadError> {
+    let unknown = || LoadError::UnknownImport {
+        who: who.clone(),
+        import: import.to_owned(),
+        api: format!("{}.{}", API_VERSION.major, API_VERSION.minor),
+    };
+    let (name, version) = import.split_once('@').ok_or_else(unknown)?;
+    let (package, interface) = name.split_once('/').ok_or_else(unknown)?;
+    match package {
+        "fondaco:plugin" => {
+            let version = semver::Version::parse(version).map_err(|_| unknown())?;
+            let fits = version.major == API_VERSION.major && version.minor == API_VERSION.minor && version.pre.is_empty();
+            if !fits {
+                return Err(unknown());
+            }
+            let capability = match gate(import).ok_or_else(unknown)? {
+                Gate::Open => return Ok(()),
+                Gate::Needs(capability) if grants.links(capability) => return Ok(()),
+                Gate::Needs(capability) => capability,
+            };
+            Err(LoadError::NotGranted {
+                who: who.clone(),
+                import: import.to_owned(),
+                capability: capability.as_str().to_owned(),
+                hint: format!(
+                    "its manifest must ask for [capabilities.{capability}], and the operator must grant it with \
+                     `fondaco plugin grant {} {capability}`",
+                    who.id
+                ),
+            })
+        }
+        // WASI without anything behind it: clocks, randomness, and a standard error that goes to the log.
+        "wasi:io" | "wasi:clocks" | "wasi:random" | "wasi:cli" | "wasi:filesystem" | "wasi:sockets" => Ok(()),
+        "wasi:http" if interface == "types" => Ok(()),
+        _ => Err(unknown()),
+    }
+}
+
+pub(crate) fn linker(engine: &Engine, grants: &Grants) -> wasmtime::Result<Linker<State>> {
+    let mut l = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut l)?;
+    let options = wasmtime_wasi_http::p2::bindings::LinkOptions::default();
+    wasmtime_wasi_http::p2::bindings::http::types::add_to_linker::<_, wasmtime_wasi_http::WasiHttp>(
+        &mut l,
+        &(&options).into(),
+        <State as wasmtime_wasi_http::WasiHttpView>::http,
+    )?;
+    macro_rules! link {
+        ($($interface:ident),*) => { $(wit::$interface::add_to_linker::<State, HasSelf<State>>(&mut l, |s| s)?;)* };
+    }
+    link!(types, search_types, payment_types, drm_types, advocacy_types, settings);
+    macro_rules! link_granted {
+        ($($capability:ident => $interface:ident),*) => {
+            $(if grants.links(Capability::$capability) { link!($interface); })*
+        };
+    }
+    link_granted!(
+        Storage => storage, Catalogue => catalogue, Blobs => blobs, Keys => keys, Discovery => discovery,
+        Commerce => commerce, Campaigns => campaigns, Mail => mail, Assets => assets
+    );
+    Ok(l)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(import: &str, granted: &[Capability]) -> Result<(), String> {
+        let who = Who { id: "org.example.p".into(), version: "1.0.0".into() };
+        let grants = Grants { granted: granted.iter().copied().collect(), ..Grants::default() };
+        check_import(import, &who, &grants).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn every_interface_needs_its_grant() {
+        for capability in Capability::ALL.into_iter().filter(|c| *c != Capability::Http) {
+            let import = format!("fondaco:plugin/{capability}@0.1.0");
+            let refusal = check(&import, &[]).unwrap_err();
+            assert!(refusal.contains(capability.as_str()) && refusal.contains("org.example.p 1.0.0"), "{refusal}");
+            let others: Vec<_> = Capability::ALL.into_iter().filter(|c| *c != capability).collect();
+            assert!(check(&import, &others).is_err(), "{capability} is not implied by the others");
+            assert_eq!(check(&import, &[capability]), Ok(()));
+        }
+    }
+
+    #[test]
+    fn refuses_what_no_node_offers() {
+        for import in [
+            "fondaco:plugin/root@0.1.0",
+            "fondaco:plugin/storage@0.2.0",
+            "fondaco:plugin/storage@0.1.0-rc.1",
+            "fondaco:plugin/storage",
+            "wasi:http/outgoing-handler@0.2.4",
+            "wasi:keyvalue/store@0.2.0-draft",
+            "evil",
+        ] {
+            assert!(check(import, &Capability::ALL).is_err(), "{import}");
+        }
+        assert_eq!(check("fondaco:plugin/storage@0.1.7", &[Capability::Storage]), Ok(()), "a later patch of the same track");
+    }
+}

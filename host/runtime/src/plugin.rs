@@ -1,0 +1,534 @@
+//! A plugin that is ready to be called. Each call gets a fresh instance, its limits and nothing of the call before; what
+//! goes wrong in it ends that call with an error that names the plugin.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use fondaco_schemas::{Capability, PluginKind};
+use futures_util::future::BoxFuture;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime::component::{InstancePre, ResourceAny};
+use wasmtime::{Store, Trap};
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
+
+use crate::compile::Compiler;
+use crate::engine::{MAX_DEPTH, MAX_MEMORY, Shared};
+use crate::error::{CallError, LoadError, Who};
+use crate::limits::Limits;
+use crate::link::{self, Grants};
+use crate::services::{Caller, Services, Visitor};
+use crate::state::{Over, State};
+use crate::wit::{self, advocacy_types as adv, drm_types, payment_types as pay, search_types as search, types};
+
+/// How long a call waits for a free instance.
+const QUEUE: Duration = Duration::from_secs(1);
+
+/// Makes plugins of components. Cheap to clone.
+#[derive(Clone)]
+pub struct Runtime {
+    shared: Shared,
+    compiler: Compiler,
+}
+
+/// What makes one plugin of a component.
+pub struct Spec {
+    /// Its id and version, as errors name it.
+    pub who: Who,
+    /// Its kind.
+    pub kind: PluginKind,
+    /// The component's bytes, already verified.
+    pub component: Vec<u8>,
+    /// What it may import.
+    pub grants: Grants,
+    /// What it may use.
+    pub limits: Limits,
+    /// Who answers its calls of the node.
+    pub services: Arc<dyn Services>,
+}
+
+impl Runtime {
+    /// Starts the engine.
+    pub fn new(compiler: Compiler) -> Result<Self, LoadError> {
+        Ok(Self { shared: Shared::new()?, compiler })
+    }
+
+    /// Compiles (or loads from the cache), audits and links a component, and makes one instance of it as a trial.
+    pub async fn load(&self, mut spec: Spec) -> Result<Plugin, LoadError> {
+        spec.limits.memory_bytes = spec.limits.memory_bytes.min(MAX_MEMORY);
+        let engine = &self.shared.engine;
+        let component = self.compiler.load(engine, &spec.who, &spec.component).await?;
+        link::audit(engine, &component, &spec.who, &spec.grants)?;
+        let exports = |e: wasmtime::Error| LoadError::Exports {
+            who: spec.who.clone(),
+            kind: spec.kind.as_str(),
+            reason: one_line(&e),
+        };
+        let pre = link::linker(engine, &spec.grants).and_then(|l| l.instantiate_pre(&component)).map_err(exports)?;
+        let operated = component.get_export_index(None, "fondaco:plugin/operator@0.1.0").is_some();
+        let operated = operated.then(|| wit::operated::OperatedPre::new(pre.clone())).transpose().map_err(exports)?;
+        let world = World::new(spec.kind, pre).map_err(exports)?;
+        let plugin = Plugin(Arc::new(Inner {
+            caller: Caller {
+                plugin: spec.who.id.as_str().into(),
+                storage_bytes: spec.limits.storage_bytes,
+                depth: 0,
+                visitor: None,
+            },
+            who: Arc::new(spec.who),
+            kind: spec.kind,
+            granted: Arc::new(spec.grants.granted),
+            gate: Arc::new(Semaphore::new(spec.limits.concurrency)),
+            limits: spec.limits,
+            services: spec.services,
+            shared: self.shared.clone(),
+            world,
+            operated,
+            counters: Counters::default(),
+        }));
+        plugin.try_instance().await?;
+        Ok(plugin)
+    }
+}
+
+enum World {
+    Search(wit::search::SearchPre<State>),
+    Payment(wit::payment::PaymentPre<State>),
+    Drm(wit::drm::DrmPre<State>),
+    Advocacy(wit::advocacy::AdvocacyPre<State>),
+    Storefront(ProxyPre<State>),
+}
+
+impl World {
+    fn new(kind: PluginKind, pre: InstancePre<State>) -> wasmtime::Result<Self> {
+        Ok(match kind {
+            PluginKind::Search => Self::Search(wit::search::SearchPre::new(pre)?),
+            PluginKind::Payment => Self::Payment(wit::payment::PaymentPre::new(pre)?),
+            PluginKind::Drm => Self::Drm(wit::drm::DrmPre::new(pre)?),
+            PluginKind::Advocacy => Self::Advocacy(wit::advocacy::AdvocacyPre::new(pre)?),
+            PluginKind::Storefront => Self::Storefront(ProxyPre::new(pre)?),
+        })
+    }
+    fn instance_pre(&self) -> &InstancePre<State> {
+        match self {
+            Self::Search(p) => p.instance_pre(),
+            Self::Payment(p) => p.instance_pre(),
+            Self::Drm(p) => p.instance_pre(),
+            Self::Advocacy(p) => p.instance_pre(),
+            Self::Storefront(p) => p.instance_pre(),
+        }
+    }
+}
+
+struct Inner {
+    who: Arc<Who>,
+    kind: PluginKind,
+    caller: Caller,
+    granted: Arc<std::collections::BTreeSet<Capability>>,
+    limits: Limits,
+    services: Arc<dyn Services>,
+    shared: Shared,
+    gate: Arc<Semaphore>,
+    world: World,
+    operated: Option<wit::operated::OperatedPre<State>>,
+    counters: Counters,
+}
+
+/// What became of a plugin's calls.
+#[derive(Default)]
+pub struct Counters {
+    /// Calls that were started.
+    pub calls: AtomicU64,
+    /// Calls that trapped or ran into a limit.
+    pub failures: AtomicU64,
+    /// Microseconds spent in calls, waiting included.
+    pub busy_micros: AtomicU64,
+}
+
+/// A plugin, ready to be called. Cheap to clone.
+#[derive(Clone)]
+pub struct Plugin(Arc<Inner>);
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Plugin({}, {})", self.0.who, self.0.kind.as_str())
+    }
+}
+
+/// In whose chain of calls a call stands.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    /// How many plugin calls are under way above this one.
+    pub depth: u8,
+    /// The visitor on whose behalf.
+    pub visitor: Option<Arc<Visitor>>,
+}
+
+impl Context {
+    /// A call that the node makes by itself.
+    pub fn node() -> Self {
+        Self::default()
+    }
+    /// A call that the node makes because a plugin asked it to.
+    pub fn below(caller: &Caller) -> Self {
+        Self { depth: caller.depth + 1, visitor: caller.visitor.clone() }
+    }
+}
+
+type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
+impl Plugin {
+    /// Its id and version.
+    pub fn who(&self) -> &Who {
+        &self.0.who
+    }
+    /// Its kind.
+    pub fn kind(&self) -> PluginKind {
+        self.0.kind
+    }
+    /// Its limits, as they are in force.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+    /// What it was granted.
+    pub fn granted(&self) -> &std::collections::BTreeSet<Capability> {
+        &self.0.granted
+    }
+    /// What became of its calls.
+    pub fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
+    async fn try_instance(&self) -> Result<(), CallError> {
+        self.run(&Context::node(), "instantiation", |store, inner| {
+            Box::pin(async move { inner.world.instance_pre().instantiate_async(store).await.map(|_| ()) })
+        })
+        .await
+    }
+
+    async fn permits(&self, depth: u8, call: &'static str) -> Result<Permits, CallError> {
+        let who = || (*self.0.who).clone();
+        let Some(pool) = self.0.shared.permits(depth) else {
+            return Err(CallError::Depth { who: who(), call, depth: depth + 1, limit: MAX_DEPTH });
+        };
+        let both = async { (self.0.gate.clone().acquire_owned().await, pool.acquire_owned().await) };
+        match tokio::time::timeout(QUEUE, both).await {
+            Ok((Ok(gate), Ok(pool))) => Ok((gate, pool)),
+            _ => Err(CallError::Overloaded { who: who(), call, waited: QUEUE }),
+        }
+    }
+
+    fn store(&self, context: &Context) -> Store<State> {
+        let inner = &self.0;
+        let caller = Caller { depth: context.depth, visitor: context.visitor.clone(), ..inner.caller.clone() };
+        let (granted, services) = (inner.granted.clone(), inner.services.clone());
+        State::store(&inner.shared.engine, inner.who.clone(), caller, granted, services, &inner.limits)
+    }
+
+    /// Runs one call in a fresh instance, under all limits.
+    async fn run<R: Send>(
+        &self,
+        context: &Context,
+        call: &'static str,
+        f: impl for<'a> FnOnce(&'a mut Store<State>, &'a Inner) -> BoxFuture<'a, wasmtime::Result<R>> + Send,
+    ) -> Result<R, CallError> {
+        let _permits = self.permits(context.depth, call).await?;
+        let mut store = self.store(context);
+        let result = self.within_limits(&mut store, call, f).await;
+        self.write_log(&store, call);
+        result
+    }
+
+    async fn within_limits<R: Send>(
+        &self,
+        store: &mut Store<State>,
+        call: &'static str,
+        f: impl for<'a> FnOnce(&'a mut Store<State>, &'a Inner) -> BoxFuture<'a, wasmtime::Result<R>> + Send,
+    ) -> Result<R, CallError> {
+        let inner = &self.0;
+        let started = Instant::now();
+        inner.counters.calls.fetch_add(1, Ordering::Relaxed);
+        let ran = tokio::time::timeout(inner.limits.wall, f(store, inner)).await;
+        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        inner.counters.busy_micros.fetch_add(micros, Ordering::Relaxed);
+        let error = match ran {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => self.explain(store, call, &error),
+            Err(_) => CallError::Wall { who: (*inner.who).clone(), call, limit: inner.limits.wall },
+        };
+        inner.counters.failures.fetch_add(1, Ordering::Relaxed);
+        Err(error)
+    }
+
+    fn explain(&self, store: &Store<State>, call: &'static str, error: &wasmtime::Error) -> CallError {
+        let (who, limits, state) = ((*self.0.who).clone(), &self.0.limits, store.data());
+        match state.over {
+            Some(Over::Deadline) => CallError::Deadline { who, call, limit: limits.deadline },
+            Some(Over::HostCalls) => CallError::HostCalls { who, call, limit: limits.host_calls },
+            None => {
+                let mut reason = one_line(error);
+                if state.accountant.refused > 0 {
+                    reason = format!("{reason} (it asked for more than its {} MiB of memory)", limits.memory_bytes >> 20);
+                } else if matches!(error.downcast_ref::<Trap>(), Some(Trap::StackOverflow)) {
+                    reason = "its calls are nested too deep".into();
+                }
+                CallError::Trap { who, call, reason }
+            }
+        }
+    }
+
+    fn write_log(&self, store: &Store<State>, call: &'static str) {
+        let (lines, dropped) = store.data().log.lines();
+        for line in lines {
+            tracing::info!(target: "plugin", plugin = %self.0.who, call, "{line}");
+        }
+        if dropped > 0 {
+            tracing::warn!(target: "plugin", plugin = %self.0.who, call, dropped, "cut what the plugin printed");
+        }
+    }
+
+    fn no(&self, wanted: &'static str) -> CallError {
+        CallError::Kind { who: (*self.0.who).clone(), wanted }
+    }
+}
+
+fn one_line(error: &wasmtime::Error) -> String {
+    let text = format!("{:#}", error.root_cause());
+    text.lines().next().unwrap_or("unknown").to_owned()
+}
+
+/// What a plugin answers: its own result, within what can go wrong around it.
+pub type Answer<T> = Result<Result<T, types::Error>, CallError>;
+
+macro_rules! calls {
+    ($world:ident, $kind:literal, $accessor:ident, { $(
+        $(#[$doc:meta])*
+        $name:ident / $call:ident ($($arg:ident: $ty:ty $(as $by:tt)?),*) -> $out:ty;
+    )* }) => {
+        impl Plugin {
+            $(
+                $(#[$doc])*
+                pub async fn $name(&self, context: &Context, $($arg: $ty),*) -> Result<$out, CallError> {
+                    if !matches!(self.0.world, World::$world(_)) {
+                        return Err(self.no($kind));
+                    }
+                    self.run(context, stringify!($name), move |store, inner| {
+                        Box::pin(async move {
+                            let World::$world(pre) = &inner.world else {
+                                wasmtime::bail!("checked above");
+                            };
+                            let instance = pre.instantiate_async(&mut *store).await?;
+                            instance.$accessor().$call(store, $(calls!(@arg $arg $($by)?)),*).await
+                        })
+                    })
+                    .await
+                }
+            )*
+        }
+    };
+    (@arg $arg:ident) => { $arg };
+    (@arg $arg:ident ref) => { &$arg };
+    (@arg $arg:ident deref) => { $arg.as_deref() };
+    (@arg $arg:ident opt) => { $arg.as_ref() };
+}
+
+calls!(Search, "search", fondaco_plugin_search_provider, {
+    /// The main ranking parameters.
+    parameters / call_parameters() -> Vec<(String, f32)>;
+    /// Feeds changes of the catalogue.
+    index / call_index(changes: Vec<wit::search::exports::fondaco::plugin::search_provider::Change> as ref) -> Result<(), types::Error>;
+    /// Answers a query.
+    find / call_find(query: search::Query as ref) -> Result<search::Results, types::Error>;
+    /// Completes a prefix.
+    suggest / call_suggest(prefix: String as ref, limit: u32) -> Result<Vec<String>, types::Error>;
+    /// Paid placements.
+    bid / call_bid(query: search::Query as ref) -> Result<Vec<search::Slot>, types::Error>;
+});
+calls!(Payment, "payment", fondaco_plugin_payment_gateway, {
+    /// The assets that it takes, and what it can do.
+    describe_payment / call_describe() -> (Vec<String>, pay::Capabilities);
+    /// Starts a payment.
+    begin / call_begin(request: pay::PaymentRequest as ref) -> Result<(pay::Step, Vec<pay::PaymentEvent>), types::Error>;
+    /// Goes on with a payment.
+    advance / call_advance(payment: String as ref, input: Vec<pay::Field> as ref) -> Result<(pay::Step, Vec<pay::PaymentEvent>), types::Error>;
+    /// Reads a notification.
+    webhook / call_webhook(message: types::HttpMessage as ref) -> Result<Vec<pay::PaymentEvent>, types::Error>;
+    /// What is known of a payment.
+    fetch / call_fetch(payment: String as ref) -> Result<Vec<pay::PaymentEvent>, types::Error>;
+    /// Gives up a payment.
+    cancel / call_cancel(payment: String as ref, key: String as ref) -> Result<Vec<pay::PaymentEvent>, types::Error>;
+    /// Pays back.
+    refund / call_refund(payment: String as ref, amount: types::Money as ref, key: String as ref) -> Result<Vec<pay::PaymentEvent>, types::Error>;
+});
+calls!(Drm, "drm", fondaco_plugin_drm_scheme, {
+    /// How far it keeps the key from the person, and what it does.
+    describe_drm / call_describe() -> (drm_types::Secrecy, Vec<String>);
+    /// The licence for one file.
+    issue / call_issue(entitlement: types::Entitlement as ref, file: types::FileInfo as ref, device: Option<String> as deref, message: Option<types::HttpMessage> as opt) -> Result<drm_types::License, types::Error>;
+    /// Where a licence stands.
+    license_status / call_status(entitlement: types::Entitlement as ref) -> Result<drm_types::LicenseStatus, types::Error>;
+    /// Ends a licence.
+    revoke / call_revoke(entitlement: types::Entitlement as ref, reason: String as ref) -> Result<drm_types::LicenseStatus, types::Error>;
+});
+calls!(Advocacy, "advocacy", fondaco_plugin_advocacy_module, {
+    /// The campaigns that run now.
+    running / call_running(locale: String as ref) -> Result<Vec<adv::CampaignSummary>, types::Error>;
+    /// One campaign.
+    campaign / call_get(id: String as ref, locale: String as ref, audience: Option<String> as deref) -> Result<adv::Campaign, types::Error>;
+    /// Who can be written to.
+    targets / call_targets(id: String as ref, country: String as ref, postcode: String as ref) -> Result<Vec<adv::Target>, types::Error>;
+    /// Takes part.
+    take_part / call_take_part(participation: adv::Participation as ref) -> Result<adv::Outcome, types::Error>;
+    /// Confirms by token.
+    confirm / call_confirm(token: String as ref) -> Result<adv::Outcome, types::Error>;
+    /// How many took part.
+    counts / call_counts(id: String as ref) -> Result<Vec<adv::Count>, types::Error>;
+    /// A press-ready piece.
+    press / call_press(id: String as ref, format: String as ref, locale: String as ref, audience: String as ref, placement: String as ref) -> Result<types::Document, types::Error>;
+});
+
+/// Which script to draw from a DRM plugin.
+pub enum ScriptOf {
+    /// How a file is protected.
+    Protect(types::Work, types::FileInfo, types::Terms),
+    /// How a protected file is opened with its licence.
+    Open(drm_types::License, types::FileInfo),
+}
+
+/// An edit script that is being drawn: it keeps its instance until it is dropped.
+pub struct Script {
+    plugin: Plugin,
+    store: Store<State>,
+    instance: wit::drm::Drm,
+    script: ResourceAny,
+    _permits: Permits,
+}
+
+impl Plugin {
+    /// Starts an edit script.
+    pub async fn script(&self, context: &Context, of: ScriptOf) -> Answer<Script> {
+        const CALL: &str = "script";
+        if !matches!(self.0.world, World::Drm(_)) {
+            return Err(self.no("drm"));
+        }
+        let permits = self.permits(context.depth, CALL).await?;
+        let mut store = self.store(context);
+        let started = self
+            .within_limits(&mut store, CALL, move |store, inner| {
+                Box::pin(async move {
+                    let World::Drm(pre) = &inner.world else { wasmtime::bail!("checked above") };
+                    let instance = pre.instantiate_async(&mut *store).await?;
+                    let drm = instance.fondaco_plugin_drm_scheme();
+                    let script = match &of {
+                        ScriptOf::Protect(work, file, terms) => drm.call_protect(store, work, file, terms).await?,
+                        ScriptOf::Open(license, file) => drm.call_open(store, license, file).await?,
+                    };
+                    Ok(script.map(|script| (instance, script)))
+                })
+            })
+            .await;
+        self.write_log(&store, CALL);
+        Ok(started?.map(|(instance, script)| Script { plugin: self.clone(), store, instance, script, _permits: permits }))
+    }
+
+    /// The tools that it has for the operator; none where it exports no `operator`.
+    pub async fn tools(&self) -> Result<Vec<types::Tool>, CallError> {
+        if self.0.operated.is_none() {
+            return Ok(Vec::new());
+        }
+        self.run(&Context::node(), "tools", |store, inner| {
+            Box::pin(async move {
+                let Some(pre) = &inner.operated else { wasmtime::bail!("checked above") };
+                let instance = pre.instantiate_async(&mut *store).await?;
+                instance.fondaco_plugin_operator().call_tools(store).await
+            })
+        })
+        .await
+    }
+
+    /// Runs one of its tools.
+    pub async fn run_tool(&self, tool: String, input: Vec<(String, String)>) -> Answer<types::Document> {
+        if self.0.operated.is_none() {
+            return Ok(Err(types::Error::NotFound));
+        }
+        self.run(&Context::node(), "run", move |store, inner| {
+            Box::pin(async move {
+                let Some(pre) = &inner.operated else { wasmtime::bail!("checked above") };
+                let instance = pre.instantiate_async(&mut *store).await?;
+                instance.fondaco_plugin_operator().call_run(store, &tool, &input).await
+            })
+        })
+        .await
+    }
+}
+
+impl Script {
+    /// The next edits, at most `at_most`; an empty portion ends the script.
+    pub async fn next(&mut self, at_most: u32) -> Answer<Vec<drm_types::Edit>> {
+        self.store.data_mut().refill(&self.plugin.0.limits);
+        self.store.set_hostcall_fuel(self.plugin.0.limits.output_bytes);
+        let (instance, script) = (&self.instance, self.script);
+        let plugin = self.plugin.clone();
+        let limits = &plugin.0.limits;
+        plugin.0.counters.calls.fetch_add(1, Ordering::Relaxed);
+        let drm = instance.fondaco_plugin_drm_scheme();
+        let drawn = tokio::time::timeout(limits.wall, drm.script().call_next(&mut self.store, script, at_most)).await;
+        match drawn {
+            Ok(Ok(edits)) => Ok(edits),
+            Ok(Err(error)) => Err(plugin.explain(&self.store, "script.next", &error)),
+            Err(_) => Err(CallError::Wall { who: plugin.who().clone(), call: "script.next", limit: limits.wall }),
+        }
+    }
+}
+
+pub(crate) mod storefront {
+    //! A storefront's calls: `wasi:http/incoming-handler`, dispatched directly.
+
+    use bytes::Bytes;
+    use http_body_util::{BodyExt, Full, Limited};
+    use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+
+    use super::{CallError, Context, Plugin, World};
+    use wasmtime_wasi_http::WasiHttpView as _;
+
+    impl Plugin {
+        /// Answers one request. The response's body is at most `max_body` bytes.
+        pub async fn handle(
+            &self,
+            context: &Context,
+            request: http::Request<Bytes>,
+            max_body: usize,
+        ) -> Result<http::Response<Bytes>, CallError> {
+            const CALL: &str = "handle";
+            if !matches!(self.0.world, World::Storefront(_)) {
+                return Err(self.no("storefront"));
+            }
+            let (sender, receiver) = tokio::sync::oneshot::channel();
+            let answered = self.run(context, CALL, move |store, inner| {
+                Box::pin(async move {
+                    let World::Storefront(pre) = &inner.world else { wasmtime::bail!("checked above") };
+                    let request = request.map(|b| Full::new(b).map_err(|e| -> wasmtime_wasi_http::Error { match e {} }));
+                    let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
+                    let out = store.data_mut().http().new_response_outparam(sender)?;
+                    let proxy = pre.instantiate_async(&mut *store).await?;
+                    let ran = proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out);
+                    // The guest writes its body into a bounded pipe, so it is read while the guest runs.
+                    let read = async {
+                        let Ok(Ok(response)) = receiver.await else { return Ok(None) };
+                        let (parts, body) = response.into_parts();
+                        let body = Limited::new(body, max_body).collect().await;
+                        body.map(|b| Some(http::Response::from_parts(parts, b.to_bytes())))
+                            .map_err(|e| wasmtime::format_err!("its answer was cut or is over {max_body} bytes: {e}"))
+                    };
+                    let (ran, read) = tokio::join!(ran, read);
+                    ran?;
+                    read
+                })
+            });
+            match answered.await? {
+                Some(response) => Ok(response),
+                None => Err(CallError::NoAnswer { who: self.who().clone(), call: CALL }),
+            }
+        }
+    }
+}

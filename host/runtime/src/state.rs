@@ -1,0 +1,257 @@
+//! What a store carries through one call: who calls, what is granted, what was used, and the functions that the node lends.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use fondaco_schemas::Capability;
+use wasmtime::component::ResourceTable;
+use wasmtime::{Engine, Store, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
+
+use crate::engine::TICK;
+use crate::error::Who;
+use crate::limits::{Accountant, Limits};
+use crate::log::LogPipe;
+use crate::services::{Caller, Lent, Services};
+use crate::wit::{self, types};
+
+/// What stopped a call, where it was one of our limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    Deadline,
+    HostCalls,
+}
+
+/// One call's state.
+pub(crate) struct State {
+    pub who: Arc<Who>,
+    pub caller: Caller,
+    pub granted: Arc<BTreeSet<Capability>>,
+    services: Arc<dyn Services>,
+    pub accountant: Accountant,
+    host_calls_left: u32,
+    ticks_left: u64,
+    pub over: Option<Over>,
+    pub log: LogPipe,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    hooks: NoOutbound,
+    table: ResourceTable,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the call used up what it may")]
+struct Spent;
+
+impl State {
+    pub fn store(
+        engine: &Engine,
+        who: Arc<Who>,
+        caller: Caller,
+        granted: Arc<BTreeSet<Capability>>,
+        services: Arc<dyn Services>,
+        limits: &Limits,
+    ) -> Store<Self> {
+        let log = LogPipe::new(limits.log_bytes);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(1024);
+        // Nothing is given: no files, no sockets, no name look-up, no arguments, no environment.
+        let wasi = WasiCtx::builder()
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .stdout(log.clone())
+            .stderr(log.clone())
+            .build();
+        let state = Self {
+            who,
+            caller,
+            granted,
+            services,
+            accountant: Accountant { memory_limit: limits.memory_bytes, memory: 0, table_elements: 0, refused: 0 },
+            host_calls_left: limits.host_calls,
+            ticks_left: ticks(limits),
+            over: None,
+            log,
+            wasi,
+            http: WasiHttpCtx::new(),
+            hooks: NoOutbound,
+            table,
+        };
+        let mut store = Store::new(engine, state);
+        store.limiter(|s| &mut s.accountant);
+        store.set_hostcall_fuel(limits.output_bytes);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|mut store| {
+            let state = store.data_mut();
+            match state.ticks_left.checked_sub(1) {
+                Some(left) => {
+                    state.ticks_left = left;
+                    Ok(UpdateDeadline::Yield(1))
+                }
+                None => {
+                    state.over = Some(Over::Deadline);
+                    Err(Spent.into())
+                }
+            }
+        });
+        store
+    }
+
+    /// Gives a store that goes on with another call its time and its calls anew.
+    pub fn refill(&mut self, limits: &Limits) {
+        self.ticks_left = ticks(limits);
+        self.host_calls_left = limits.host_calls;
+    }
+
+    fn enter(&mut self) -> wasmtime::Result<()> {
+        match self.host_calls_left.checked_sub(1) {
+            Some(left) => {
+                self.host_calls_left = left;
+                Ok(())
+            }
+            None => {
+                self.over = Some(Over::HostCalls);
+                Err(Spent.into())
+            }
+        }
+    }
+
+    /// The linker holds only what was granted; this is the second fence, for what is optional.
+    fn allowed(&self, capability: Capability) -> Lent<()> {
+        if self.granted.contains(&capability) {
+            return Ok(());
+        }
+        tracing::warn!(plugin = %self.who, %capability, "denied");
+        Err(types::Error::Denied(format!(
+            "{} was not granted \"{capability}\"; the operator grants it with `fondaco plugin grant {} {capability}`",
+            self.who, self.who.id
+        )))
+    }
+}
+
+fn ticks(limits: &Limits) -> u64 {
+    u64::try_from(limits.deadline.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Outbound HTTP is not linked; should a call arrive all the same, it is refused here.
+struct NoOutbound;
+
+type Sent = Result<
+    (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>),
+    wasmtime_wasi_http::Error,
+>;
+
+impl WasiHttpHooks for NoOutbound {
+    fn send_request(
+        &mut self,
+        _: http::Request<WasiBody>,
+        _: Option<RequestOptions>,
+        _: Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        Box::new(async { Err(wasmtime_wasi_http::Error::HttpRequestDenied) })
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.hooks }
+    }
+}
+
+impl wit::types::Host for State {}
+impl wit::search_types::Host for State {}
+impl wit::payment_types::Host for State {}
+impl wit::drm_types::Host for State {}
+impl wit::advocacy_types::Host for State {}
+
+macro_rules! lend {
+    ($interface:ident, $capability:ident, { $($name:ident($($arg:ident: $ty:ty),*) -> $out:ty, by $service:ident;)* }) => {
+        impl wit::$interface::Host for State {
+            $(async fn $name(&mut self, $($arg: $ty),*) -> wasmtime::Result<Lent<$out>> {
+                self.enter()?;
+                if let Err(denied) = self.allowed(Capability::$capability) {
+                    return Ok(Err(denied));
+                }
+                Ok(self.services.$service(&self.caller, $($arg),*).await)
+            })*
+        }
+    };
+}
+
+lend!(storage, Storage, {
+    get(key: Vec<u8>) -> Option<Vec<u8>>, by storage_get;
+    scan(start: Vec<u8>, end: Vec<u8>, limit: u32) -> Vec<wit::storage::Entry>, by storage_scan;
+    apply(batch: Vec<wit::storage::Write>) -> (), by storage_apply;
+});
+lend!(catalogue, Catalogue, {
+    get(id: String) -> types::Work, by work;
+    browse(cursor: Option<String>, limit: u32) -> wit::catalogue::Page, by browse;
+});
+lend!(blobs, Blobs, {
+    read(hash: String, offset: u64, len: u32) -> Vec<u8>, by read_blob;
+});
+lend!(keys, Keys, {
+    derive(label: String) -> Vec<u8>, by derive;
+    hmac_sha256(secret: String, message: Vec<u8>) -> Vec<u8>, by hmac;
+    verify_hmac_sha256(secret: String, message: Vec<u8>, tag: Vec<u8>) -> bool, by verify_hmac;
+    sign(label: String, message: Vec<u8>) -> Vec<u8>, by sign;
+    public_key(label: String) -> Vec<u8>, by public_key;
+    verify(label: String, message: Vec<u8>, signature: Vec<u8>) -> bool, by verify;
+    seal(holder: String, context: Vec<u8>, message: Vec<u8>) -> Vec<u8>, by seal;
+    unseal(context: Vec<u8>, sealed: Vec<u8>) -> Vec<u8>, by unseal;
+});
+lend!(discovery, Discovery, {
+    search(q: wit::search_types::Query) -> wit::search_types::Results, by search;
+    search_peers(q: wit::search_types::Query) -> wit::search_types::Results, by search_peers;
+    suggest(prefix: String, limit: u32) -> Vec<String>, by suggest;
+});
+lend!(commerce, Commerce, {
+    gateways(work: String, offer: String) -> Vec<wit::commerce::Gateway>, by gateways;
+    checkout(session: String, work: String, offer: String, key: String) -> wit::commerce::Order, by checkout;
+    pay(session: String, order: String, gateway: String, input: Vec<wit::payment_types::Field>) -> wit::payment_types::Step, by pay;
+    get_order(session: String, id: String) -> wit::commerce::Order, by order;
+    library(session: String) -> Vec<types::Entitlement>, by library;
+    delivery_url(session: String, id: String, path: String) -> String, by delivery_url;
+    count_purchases(tag: Option<String>, since: Option<String>) -> wit::commerce::Purchases, by count_purchases;
+});
+lend!(campaigns, Campaigns, {
+    running(locale: String) -> Vec<wit::advocacy_types::CampaignSummary>, by running;
+    get(id: String, locale: String, audience: Option<String>) -> wit::advocacy_types::Campaign, by campaign;
+    targets(id: String, country: String, postcode: String) -> Vec<wit::advocacy_types::Target>, by targets;
+    take_part(p: wit::advocacy_types::Participation) -> wit::advocacy_types::Outcome, by take_part;
+    press(id: String, format: String, locale: String, audience: String, placement: String) -> types::Document, by press;
+});
+lend!(mail, Mail, {
+    send(m: wit::mail::Message) -> (), by send_mail;
+});
+lend!(assets, Assets, {
+    paths(prefix: String) -> Vec<String>, by asset_paths;
+    read(path: String) -> Vec<u8>, by asset;
+});
+
+/// The brand and the plugin's own settings need no grant; its secrets do.
+impl wit::settings::Host for State {
+    async fn get_brand(&mut self) -> wasmtime::Result<wit::settings::Brand> {
+        self.enter()?;
+        Ok(self.services.brand(&self.caller).await)
+    }
+    async fn get(&mut self) -> wasmtime::Result<String> {
+        self.enter()?;
+        Ok(self.services.settings(&self.caller).await)
+    }
+    async fn secret(&mut self, name: String) -> wasmtime::Result<Lent<String>> {
+        self.enter()?;
+        if let Err(denied) = self.allowed(Capability::Keys) {
+            return Ok(Err(denied));
+        }
+        Ok(self.services.secret(&self.caller, name).await)
+    }
+}
