@@ -1,10 +1,33 @@
 //! What crosses a boundary: ids, money, works, the signed envelope, plugin manifests, deployment files and capabilities,
 //! with the plugin interface itself in `schemas/wit`. Everyone may use it; it does no I/O.
 
+pub mod capability;
+pub mod deployment;
+pub mod entitlement;
+pub mod envelope;
 pub mod id;
+pub mod lock;
+pub mod manifest;
+pub mod measure;
 pub mod money;
+pub mod problem;
+pub mod trust_file;
 pub mod work;
+pub mod work_file;
 
+pub use capability::{Ask, Capability, Gate, Grant, Grants, Missing, Origin, Requested, gate};
+pub use deployment::Deployment;
+pub use entitlement::Entitlement;
+pub use envelope::{EnvelopeError, Payload, Signed};
 pub use id::{BlobHash, EntitlementId, HolderKey, OrderId, PaymentId, PublicKey, ReleaseId, WorkId};
+pub use lock::{Lock, LockedPlugin};
+pub use manifest::{BundlePath, Limits, Manifest, PackedFile, PluginId, PluginKind, Sha256};
+pub use measure::{ByteSize, Span};
 pub use money::{Asset, Money};
+pub use problem::{Problem, Problems};
+pub use trust_file::TrustFile;
 pub use work::{Credit, FileInfo, FileRole, Offer, Release, Split, Terms, Work, WorkKind};
+pub use work_file::WorkFile;
+
+#[cfg(test)]
+mod json_schema;

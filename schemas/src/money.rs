@@ -137,8 +137,11 @@ impl Money {
     pub fn share(&self, weights: &[u32]) -> Vec<Self> {
         let total: u128 = weights.iter().map(|w| u128::from(*w)).sum();
         let whole = u128::from(self.minor);
-        let mut parts: Vec<(u128, u128)> =
-            weights.iter().map(|w| whole * u128::from(*w)).map(|n| if total == 0 { (0, 0) } else { (n / total, n % total) }).collect();
+        let mut parts: Vec<(u128, u128)> = weights
+            .iter()
+            .map(|w| whole * u128::from(*w))
+            .map(|n| if total == 0 { (0, 0) } else { (n / total, n % total) })
+            .collect();
         let mut left = whole - parts.iter().map(|p| p.0).sum::<u128>();
         let mut order: Vec<usize> = (0..parts.len()).collect();
         order.sort_by_key(|i| std::cmp::Reverse(parts.get(*i).map_or(0, |p| p.1)));
@@ -188,7 +191,8 @@ impl FromStr for Money {
         if part.len() > usize::from(exponent) {
             return Err(MoneyError::TooFine { text: number.to_owned(), asset, exponent });
         }
-        let minor = format!("{whole}{part:0<width$}", width = usize::from(exponent)).parse().map_err(|_| MoneyError::Range)?;
+        let minor =
+            format!("{whole}{part:0<width$}", width = usize::from(exponent)).parse().map_err(|_| MoneyError::Range)?;
         Ok(Self { minor, asset, exponent })
     }
 }
@@ -226,7 +230,8 @@ mod tests {
 
     #[test]
     fn reads_and_writes_sums() {
-        for text in ["4.99 EUR", "0.05 EUR", "0.00 EUR", "1200 JPY", "1.234 KWD", "21 sat", "184467440737095516.15 EUR"] {
+        for text in ["4.99 EUR", "0.05 EUR", "0.00 EUR", "1200 JPY", "1.234 KWD", "21 sat", "184467440737095516.15 EUR"]
+        {
             assert_eq!(money(text).to_string(), text);
         }
         assert_eq!(money("5 EUR"), money("5.00 EUR"));

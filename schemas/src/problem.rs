@@ -53,7 +53,8 @@ impl std::error::Error for Problems {}
 
 /// Reads the TOML document `text` by the reader `f`. `file` is the name that mistakes are shown with.
 ///
-/// A reader answers `None` where something that it needs is missing or unreadable, which it has then reported.
+/// A reader answers `None` where something that it needs is missing or unreadable, which it has then reported. It asks
+/// for all its keys before it gives up: a key that was never asked for counts as unknown.
 pub fn read<T>(file: &str, text: &str, f: impl FnOnce(&mut Table<'_>) -> Option<T>) -> Result<T, Problems> {
     let notes = Notes { text, list: RefCell::default() };
     if text.len() > MAX_FILE_BYTES {
@@ -118,7 +119,7 @@ impl Notes<'_> {
 
 /// A table that is being read. Every key that is asked for becomes a known one; the rest are mistakes.
 pub struct Table<'a> {
-    table: &'a DeTable<'a>,
+    entries: &'a DeTable<'a>,
     span: Range<usize>,
     path: String,
     known: Vec<&'static str>,
@@ -133,7 +134,7 @@ impl<'a> Table<'a> {
         notes: &'a Notes<'a>,
         f: impl FnOnce(&mut Table<'a>) -> T,
     ) -> T {
-        let mut reader = Table { table, span, path: path.to_owned(), known: Vec::new(), notes };
+        let mut reader = Table { entries: table, span, path: path.to_owned(), known: Vec::new(), notes };
         let value = f(&mut reader);
         for (key, _) in table {
             let name = key.get_ref().as_ref();
@@ -148,7 +149,7 @@ impl<'a> Table<'a> {
 
     fn find(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.known.push(key);
-        self.table.get(key)
+        self.entries.get(key)
     }
 
     fn name(&self, key: &str) -> String {
@@ -157,12 +158,17 @@ impl<'a> Table<'a> {
 
     /// Is the key there?
     pub fn has(&self, key: &str) -> bool {
-        self.table.contains_key(key)
+        self.entries.contains_key(key)
+    }
+
+    /// Is the value under the key a table with nothing in it?
+    pub fn is_empty(&self, key: &str) -> bool {
+        self.entries.get(key).is_some_and(|v| matches!(v.get_ref(), DeValue::Table(t) if t.is_empty()))
     }
 
     /// Reports a mistake at a key of this table, or at the table itself where the key is absent.
     pub fn problem(&self, key: &str, text: impl Into<String>) {
-        let offset = self.table.get_key_value(key).map_or(self.span.start, |(_, v)| v.span().start);
+        let offset = self.entries.get_key_value(key).map_or(self.span.start, |(_, v)| v.span().start);
         self.notes.add(offset, text.into());
     }
 
@@ -250,7 +256,7 @@ impl<'a> Table<'a> {
 
     /// Is the value under the key a list?
     pub fn is_list(&self, key: &str) -> bool {
-        self.table.get(key).is_some_and(|v| matches!(v.get_ref(), DeValue::Array(_)))
+        self.entries.get(key).is_some_and(|v| matches!(v.get_ref(), DeValue::Array(_)))
     }
 
     fn array(&mut self, key: &'static str) -> Option<&'a DeArray<'a>> {
@@ -398,7 +404,8 @@ pub(crate) fn hint<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Stri
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().collect());
     let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
-    let at = |rows: &[Vec<usize>], i: usize, j: usize| rows.get(i).and_then(|r| r.get(j)).copied().unwrap_or(usize::MAX / 2);
+    let at =
+        |rows: &[Vec<usize>], i: usize, j: usize| rows.get(i).and_then(|r| r.get(j)).copied().unwrap_or(usize::MAX / 2);
     for (i, x) in a.iter().enumerate() {
         let mut row = vec![i + 1];
         for (j, y) in b.iter().enumerate() {

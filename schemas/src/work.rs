@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::{BlobHash, Money, ReleaseId, WorkId};
 
 /// What a work is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, Encode, Decode)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, Encode, Decode,
+)]
 #[serde(rename_all = "kebab-case")]
 #[cbor(index_only)]
 pub enum WorkKind {

@@ -1,1 +1,18 @@
-//! The node over HTTP: storefronts, files, licences, webhooks, health and metrics
+//! The node over HTTP: the storefront at `/`, files and ranges, licences, webhooks, the library's key, health and metrics.
+//! It speaks HTTP and holds no state; what anything means it asks the market.
+//!
+//! Invariant: what a storefront answers passes [`shop`] on its way out, so that no plugin sets a cookie, a policy or a
+//! redirect of its own. Invariant: bytes of files come from the store's verified readers only.
+
+mod accept;
+mod app;
+mod answer;
+mod files;
+mod metrics;
+mod range;
+mod session;
+mod shop;
+mod stall;
+mod theme;
+
+pub use accept::{Gateway, Limits, ServeError};

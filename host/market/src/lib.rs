@@ -1,1 +1,219 @@
-//! The flows between plugins: publish, discover, sell, deliver, speak
+//! The flows between plugins: publish, discover, sell, deliver, speak. Each is a small state machine over store, ledger
+//! and runtime; none knows HTTP, and none has an opinion about ranking, prices, keys' policy, letters or pages.
+//!
+//! Invariant: nothing is granted but by the ledger. Invariant: a plugin's word is checked before it counts: hits are
+//! looked up, events are compared with the order, scripts are run within their bounds.
+
+mod convert;
+mod deliver;
+mod discover;
+mod edit;
+mod error;
+mod keys;
+mod lend;
+pub mod media;
+mod open;
+mod publish;
+mod sell;
+mod speak;
+mod theme;
+mod visitors;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use fondaco_ledger::Ledger;
+use fondaco_runtime::wit::settings;
+use fondaco_runtime::{Plugin, Services};
+use fondaco_schemas::deployment::{Brand, Shop};
+use fondaco_schemas::{PluginId, PluginKind};
+use fondaco_store::Store;
+use fondaco_trust::{KeyPair, Verified};
+use time::OffsetDateTime;
+use tokio::sync::Notify;
+
+pub use deliver::{Delivered, Delivery, Proof, Refusal};
+pub use edit::{EditError, Editor};
+pub use error::Error;
+pub use keys::{Library, NodeKeys, SealError, random, seal};
+pub use open::{Opener, open_file};
+pub use publish::{Progress, PublishOptions, Published};
+pub use sell::WebhookRefusal;
+pub use theme::{Logo, Theme};
+pub use visitors::Cookie;
+
+/// What a market is made of.
+pub struct Parts {
+    /// The deployment's folder: themes and assets lie there.
+    pub folder: PathBuf,
+    /// What people see.
+    pub brand: Brand,
+    /// Where people see it.
+    pub base_url: String,
+    /// Which plugins have which role.
+    pub shop: Shop,
+    /// The blobs.
+    pub store: Store,
+    /// The log.
+    pub ledger: Ledger,
+    /// The node's keys.
+    pub keys: NodeKeys,
+    /// What releases are signed with.
+    pub publisher: KeyPair,
+    /// The looks.
+    pub theme: Theme,
+}
+
+/// A handle on the flows, cheap to clone.
+#[derive(Clone)]
+pub struct Market(Arc<Inner>);
+
+pub(crate) struct Inner {
+    parts: Parts,
+    plugins: RwLock<BTreeMap<PluginId, Installed>>,
+    /// Wakes the feeding of search providers.
+    changed: Notify,
+    /// One feeding at a time, so that no provider meets two batches at once.
+    feeding: tokio::sync::Mutex<()>,
+}
+
+/// A plugin in its place.
+#[derive(Clone)]
+pub struct Installed {
+    /// Ready to be called.
+    pub plugin: Plugin,
+    /// Its name for people, by locale.
+    pub names: BTreeMap<String, String>,
+}
+
+/// What a plugin is lent besides the node's own services.
+pub struct Lending {
+    /// Whose files it may read.
+    pub bundle: Arc<Verified>,
+    /// Its settings, as JSON.
+    pub settings: String,
+    /// Its secrets, by name.
+    pub secrets: BTreeMap<String, String>,
+}
+
+impl Market {
+    /// Opens the market. Plugins are installed afterwards.
+    pub fn new(parts: Parts) -> Self {
+        let (plugins, changed, feeding) = (RwLock::default(), Notify::new(), tokio::sync::Mutex::default());
+        Self(Arc::new(Inner { parts, plugins, changed, feeding }))
+    }
+
+    /// What answers a plugin's calls of the node.
+    pub fn services(&self, id: &PluginId, lending: Lending) -> Arc<dyn Services> {
+        Arc::new(lend::Lender::new(Arc::downgrade(&self.0), id.clone(), lending))
+    }
+
+    /// Puts a plugin in its place; calls that are under way end with the one before.
+    pub fn install(&self, id: PluginId, installed: Installed) {
+        self.0.plugins.write().unwrap_or_else(PoisonError::into_inner).insert(id, installed);
+        self.0.changed.notify_one();
+    }
+
+    /// Takes a plugin out.
+    pub fn remove(&self, id: &PluginId) -> bool {
+        self.0.plugins.write().unwrap_or_else(PoisonError::into_inner).remove(id).is_some()
+    }
+
+    /// All plugins that run, by id.
+    pub fn plugins(&self) -> Vec<Plugin> {
+        self.0.plugins.read().unwrap_or_else(PoisonError::into_inner).values().map(|i| i.plugin.clone()).collect()
+    }
+
+    /// A plugin by its id.
+    pub fn plugin(&self, id: &str) -> Option<Plugin> {
+        self.0.plugins.read().unwrap_or_else(PoisonError::into_inner).get(id).map(|i| i.plugin.clone())
+    }
+
+    /// The plugins of one kind: those of the operator's list in its order, or all by id where there is none.
+    fn of_kind(&self, kind: PluginKind, order: &[PluginId]) -> Vec<(PluginId, Installed)> {
+        let plugins = self.0.plugins.read().unwrap_or_else(PoisonError::into_inner);
+        let fits = |(id, i): (&PluginId, &Installed)| (i.plugin.kind() == kind).then(|| (id.clone(), i.clone()));
+        if order.is_empty() {
+            return plugins.iter().filter_map(fits).collect();
+        }
+        order.iter().filter_map(|id| plugins.get_key_value(id.as_str()).and_then(fits)).collect()
+    }
+
+    /// The storefront that answers the public.
+    pub fn storefront(&self) -> Option<Plugin> {
+        let chosen: Vec<PluginId> = self.0.parts.shop.storefront.iter().cloned().collect();
+        self.of_kind(PluginKind::Storefront, &chosen).into_iter().next().map(|(_, i)| i.plugin)
+    }
+
+    /// The log.
+    pub fn ledger(&self) -> &Ledger {
+        &self.0.parts.ledger
+    }
+    /// The blobs.
+    pub fn store(&self) -> &Store {
+        &self.0.parts.store
+    }
+    /// The node's keys.
+    pub fn keys(&self) -> &NodeKeys {
+        &self.0.parts.keys
+    }
+    /// The brand.
+    pub fn brand(&self) -> &Brand {
+        &self.0.parts.brand
+    }
+    /// Where the public finds the node, without a `/` at its end.
+    pub fn base_url(&self) -> &str {
+        &self.0.parts.base_url
+    }
+    /// The looks.
+    pub fn theme(&self) -> &Theme {
+        &self.0.parts.theme
+    }
+
+    /// Can the node do its work?
+    pub async fn health(&self) -> Result<(), String> {
+        if self.ledger().stats().is_stopped {
+            return Err("the ledger stopped: nothing more can be bought or published until the node is restarted".into());
+        }
+        self.ledger().count().await.map(|_| ()).map_err(|_| "the ledger does not answer".to_owned())
+    }
+
+    /// Figures for `/metrics`: name, type, help and value.
+    pub fn figures(&self) -> Vec<(&'static str, &'static str, &'static str, u64)> {
+        let ledger = self.ledger().stats();
+        let micros = u64::try_from(ledger.commit_time.as_micros()).unwrap_or(u64::MAX);
+        vec![
+            ("fondaco_store_bytes", "gauge", "Bytes of stored blobs.", self.store().used_bytes()),
+            ("fondaco_store_blobs", "gauge", "Stored blobs.", self.store().len() as u64),
+            ("fondaco_ledger_events", "gauge", "Events in the log.", ledger.events),
+            ("fondaco_ledger_commits_total", "counter", "Transactions that reached the disk.", ledger.commits),
+            ("fondaco_ledger_writes_total", "counter", "Writes that they carried.", ledger.writes),
+            ("fondaco_ledger_commit_microseconds_total", "counter", "Time spent in commits.", micros),
+            ("fondaco_ledger_kv_reads_total", "counter", "Values that plugins read.", ledger.kv_reads),
+        ]
+    }
+
+    fn wit_brand(&self) -> settings::Brand {
+        let brand = self.brand();
+        let mut locales: Vec<String> = brand.locales.iter().map(|l| l.as_str().to_owned()).collect();
+        if locales.is_empty() {
+            locales.push(brand.locale.as_str().to_owned());
+        }
+        settings::Brand {
+            name: brand.name.clone(),
+            tagline: brand.tagline.clone(),
+            locale: brand.locale.as_str().to_owned(),
+            locales,
+            base_url: self.base_url().to_owned(),
+            colors: brand.colors.iter().map(|(k, v)| (k.clone(), v.as_str().to_owned())).collect(),
+            logo: self.theme().logo.as_ref().map(|_| "/theme/logo".to_owned()),
+            contact: brand.contact.clone(),
+        }
+    }
+}
+
+/// The time, in UTC.
+pub(crate) fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}

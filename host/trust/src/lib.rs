@@ -1,1 +1,22 @@
-//! Keys, signatures, bundles and the trust store: pure functions over bytes and a clock
+//! Trust: keys and their files, signatures, plugin bundles and who may sign them. Pure functions over bytes and a clock
+//! that the caller passes in; only key files are read and written. Nothing here touches the network, runs a plugin or
+//! remembers anything: the highest version and serial seen so far are given by the caller, who keeps them.
+
+pub mod author;
+pub mod bundle;
+pub mod dsse;
+pub mod keys;
+pub mod release;
+pub mod trust_store;
+pub mod verify;
+
+pub use author::{AuthorError, prepare, sign_bundle};
+pub use bundle::{Bundle, BundleError, pack};
+pub use dsse::{DsseError, Envelope};
+pub use keys::{KeyError, KeyFileError, KeyId, KeyPair, check_public_key, key_id};
+pub use release::{ReleaseError, sign, verify_entitlement, verify_release};
+pub use trust_store::{TrustError, TrustStore};
+pub use verify::{Host, Refusal, Verified, verify};
+
+#[cfg(test)]
+mod error_texts;

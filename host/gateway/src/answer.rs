@@ -1,0 +1,76 @@
+//! What answers are made of: bodies, problem details (RFC 9457), and the headers that every answer carries.
+
+use bytes::Bytes;
+use futures_util::Stream;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
+pub(crate) type Answer = Response<Body>;
+
+pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|e| match e {}).boxed_unsync()
+}
+
+pub(crate) fn streamed(stream: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static) -> Body {
+    use futures_util::StreamExt;
+    StreamBody::new(stream.map(|r| r.map(Frame::data))).boxed_unsync()
+}
+
+pub(crate) fn empty(status: StatusCode) -> Answer {
+    let mut answer = Response::new(full(Bytes::new()));
+    *answer.status_mut() = status;
+    answer
+}
+
+pub(crate) fn plain(media_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(full(body));
+    set(answer.headers_mut(), header::CONTENT_TYPE, media_type);
+    answer
+}
+
+/// An error, as RFC 9457 problem details. `kind` is the stable part of its `type`; the cause belongs in the log.
+pub(crate) fn problem(status: StatusCode, kind: &str, detail: &str) -> Answer {
+    let body = serde_json::json!({
+        "type": format!("urn:fondaco:problem:{kind}"),
+        "title": status.canonical_reason().unwrap_or("Error"),
+        "status": status.as_u16(),
+        "detail": detail,
+    });
+    let mut answer = plain("application/problem+json", body.to_string());
+    *answer.status_mut() = status;
+    set(answer.headers_mut(), header::CACHE_CONTROL, "no-store");
+    answer
+}
+
+pub(crate) fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// What a page may load: its own site's files, and nothing inline.
+pub(crate) const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+    media-src 'self'; font-src 'self'; connect-src 'self'; manifest-src 'self'; form-action 'self'; \
+    frame-ancestors 'none'; base-uri 'none'";
+/// A file is no page: whatever it contains runs nowhere.
+pub(crate) const FILE_POLICY: &str = "default-src 'none'; media-src 'self'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'";
+
+/// The headers of every answer. They replace whatever was set before.
+pub(crate) fn secure(headers: &mut HeaderMap, https: bool) {
+    if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
+        set(headers, header::CONTENT_SECURITY_POLICY, PAGE_POLICY);
+    }
+    set(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(headers, header::X_FRAME_OPTIONS, "DENY");
+    set(headers, header::REFERRER_POLICY, "no-referrer");
+    set(headers, HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    set(headers, HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    set(headers, HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=(), payment=()");
+    if https {
+        set(headers, header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    }
+}

@@ -1,0 +1,204 @@
+//! From a request to an answer: the node's own paths first, then the storefront.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use bytes::Bytes;
+use fondaco_market::{Market, WebhookRefusal};
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use tracing::Instrument;
+
+use crate::accept::Limits;
+use crate::answer::{Answer, empty, plain, problem, secure, set};
+use crate::metrics::Counts;
+use crate::session::{self, Forged, Session};
+use crate::{files, metrics, shop, theme};
+
+const MAX_TARGET: usize = 8 << 10;
+
+pub(crate) struct App {
+    market: Market,
+    limits: Limits,
+    counts: Counts,
+    https: bool,
+}
+
+impl App {
+    pub fn new(market: Market, limits: Limits) -> Self {
+        let https = market.base_url().starts_with("https://");
+        Self { market, limits, counts: Counts::default(), https }
+    }
+
+    /// Counts a connection that was closed unanswered because there are too many.
+    pub fn refused(&self) {
+        self.counts.refused_connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Answer {
+        let started = Instant::now();
+        let span = tracing::info_span!("request", method = %request.method(), path = request.uri().path());
+        let mut answer = self.route(peer, request).instrument(span).await;
+        secure(answer.headers_mut(), self.https);
+        self.counts.answered(answer.status(), u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
+        answer
+    }
+
+    async fn route(&self, peer: SocketAddr, request: Request<Incoming>) -> Answer {
+        let (parts, body) = request.into_parts();
+        let (method, uri, headers) = (&parts.method, &parts.uri, &parts.headers);
+        if uri.path_and_query().is_some_and(|p| p.as_str().len() > MAX_TARGET) || !uri.path().starts_with('/') {
+            return problem(StatusCode::URI_TOO_LONG, "target", "The address is too long, or is no path.");
+        }
+        let path = uri.path();
+        let reads = method == Method::GET || method == Method::HEAD;
+        let only = |allowed: bool, what: &'static str, answer: Answer| if allowed { answer } else { not_allowed(what) };
+        if let Some(rest) = path.strip_prefix("/files/") {
+            if !reads {
+                return not_allowed("GET, HEAD");
+            }
+            return files::file(&self.market, method, uri, headers, rest).await;
+        }
+        if let Some(rest) = path.strip_prefix("/licences/") {
+            if !reads {
+                return not_allowed("GET, HEAD");
+            }
+            return files::licence(&self.market, uri, rest).await;
+        }
+        if let Some(gateway) = path.strip_prefix("/webhooks/") {
+            if method != Method::POST {
+                return not_allowed("POST");
+            }
+            let target = uri.path_and_query().map_or_else(|| path.to_owned(), ToString::to_string);
+            return match self.body(headers, body).await {
+                Ok(body) => self.webhook(gateway, target, headers, &body).await,
+                Err(refusal) => refusal,
+            };
+        }
+        match path {
+            "/healthz" => return only(reads, "GET, HEAD", self.health().await),
+            "/metrics" => return only(reads, "GET, HEAD", self.metrics(peer, headers)),
+            "/theme/tokens.css" => return only(reads, "GET, HEAD", theme::tokens(&self.market)),
+            "/theme/logo" => return only(reads, "GET, HEAD", theme::logo(&self.market)),
+            _ => {}
+        }
+        let session = match session::open(&self.market, headers) {
+            Ok(session) => session,
+            Err(error) => {
+                tracing::error!(%error, "no session");
+                return problem(StatusCode::INTERNAL_SERVER_ERROR, "session", "The node could not make a session.");
+            }
+        };
+        let body = match self.body(headers, body).await {
+            Ok(body) => body,
+            Err(refusal) => return refusal,
+        };
+        if !reads && let Err(forged) = session::check_form(headers, uri, &session, &body) {
+            return self.forged(forged);
+        }
+        let mut answer = match path {
+            "/-/library-key" if method == Method::POST => self.library_key(&session),
+            "/-/restore" if method == Method::POST => self.restore(&session, &body),
+            _ if path.starts_with("/-/") => problem(StatusCode::NOT_FOUND, "not-found", "There is nothing here."),
+            _ => match self.market.storefront() {
+                Some(plugin) => shop::page(&plugin, &session, Request::from_parts(parts, body)).await,
+                None => problem(StatusCode::SERVICE_UNAVAILABLE, "no-storefront", "No storefront is installed on this node."),
+            },
+        };
+        if !shop::is_shared(answer.headers()) {
+            if let Some(cookie) = &session.set_cookie {
+                set(answer.headers_mut(), header::SET_COOKIE, cookie);
+            }
+            if !answer.headers().contains_key(header::CACHE_CONTROL) {
+                set(answer.headers_mut(), header::CACHE_CONTROL, "private, no-store");
+            }
+        }
+        answer
+    }
+
+    /// Reads a request's body, within its size and its time.
+    async fn body(&self, headers: &HeaderMap, body: Incoming) -> Result<Bytes, Answer> {
+        let limit = self.limits.body_bytes;
+        let too_large = || problem(StatusCode::PAYLOAD_TOO_LARGE, "too-large", &format!("At most {limit} bytes are taken in."));
+        let declared = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+        if declared.is_some_and(|n| n > limit as u64) {
+            return Err(too_large());
+        }
+        match tokio::time::timeout(self.limits.body_time, Limited::new(body, limit).collect()).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+            Ok(Err(_)) => Err(problem(StatusCode::BAD_REQUEST, "body", "The request was cut off.")),
+            Err(_) => Err(problem(StatusCode::REQUEST_TIMEOUT, "slow", "The request took too long to arrive.")),
+        }
+    }
+
+    fn forged(&self, forged: Forged) -> Answer {
+        self.counts.forged_forms.fetch_add(1, Ordering::Relaxed);
+        let detail = match forged {
+            Forged::CrossSite => "The form was sent from another site, so it was not taken in.",
+            Forged::Token => "The form's token is missing or old. Allow this site its cookie, go back, load the page again and send the form once more.",
+        };
+        problem(StatusCode::FORBIDDEN, "forged-form", detail)
+    }
+
+    async fn health(&self) -> Answer {
+        match self.market.health().await {
+            Ok(()) => plain("application/json", "{\"status\":\"ok\"}"),
+            Err(why) => problem(StatusCode::SERVICE_UNAVAILABLE, "unhealthy", &why),
+        }
+    }
+
+    /// For the operator's own machine: a request that came through a front server is the public's.
+    fn metrics(&self, peer: SocketAddr, headers: &HeaderMap) -> Answer {
+        let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip", "via"].iter().any(|h| headers.contains_key(*h));
+        if !peer.ip().to_canonical().is_loopback() || forwarded {
+            return problem(StatusCode::FORBIDDEN, "local-only", "Metrics are for this machine alone.");
+        }
+        plain("text/plain; version=0.0.4; charset=utf-8", metrics::text(&self.counts, &self.market))
+    }
+
+    async fn webhook(&self, gateway: &str, target: String, headers: &HeaderMap, body: &Bytes) -> Answer {
+        let headers = headers.iter().map(|(k, v)| (k.as_str().to_owned(), v.as_bytes().to_vec())).collect();
+        match self.market.webhook(gateway, target, headers, body.to_vec()).await {
+            Ok(()) => empty(StatusCode::NO_CONTENT),
+            Err(WebhookRefusal::NotFound) => problem(StatusCode::NOT_FOUND, "not-found", "No such payment gateway."),
+            Err(WebhookRefusal::Denied(why)) => problem(StatusCode::UNAUTHORIZED, "signature", &why),
+            Err(WebhookRefusal::Invalid(why)) => problem(StatusCode::BAD_REQUEST, "webhook", &why),
+            Err(WebhookRefusal::TryAgain) => problem(StatusCode::SERVICE_UNAVAILABLE, "try-again", "Please send it again later."),
+        }
+    }
+
+    fn library_key(&self, session: &Session) -> Answer {
+        match self.market.library_key(&session.cookie) {
+            Ok(text) => {
+                let mut answer = plain("text/plain; charset=utf-8", text);
+                let head = answer.headers_mut();
+                set(head, header::CONTENT_DISPOSITION, "attachment; filename=\"library.key\"");
+                set(head, header::CACHE_CONTROL, "no-store");
+                answer
+            }
+            Err(why) => problem(StatusCode::CONFLICT, "library-key", &why.to_string()),
+        }
+    }
+
+    fn restore(&self, session: &Session, form: &Bytes) -> Answer {
+        let key = session::form_field(form, "key").unwrap_or_default();
+        match self.market.restore_library(&session.cookie, &key) {
+            Ok(cookie) => {
+                let mut answer = empty(StatusCode::SEE_OTHER);
+                set(answer.headers_mut(), header::LOCATION, "/library");
+                set(answer.headers_mut(), header::SET_COOKIE, &session::header_of(&self.market, &cookie));
+                answer
+            }
+            Err(why) => problem(StatusCode::BAD_REQUEST, "library-key", &why.to_string()),
+        }
+    }
+}
+
+fn not_allowed(allow: &'static str) -> Answer {
+    let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "method", &format!("Only {allow} is answered here."));
+    set(answer.headers_mut(), header::ALLOW, allow);
+    answer
+}

@@ -1,0 +1,149 @@
+//! Who is visiting: one cookie, which the node alone reads, and the token that every form must carry.
+
+use fondaco_market::{Cookie, Market};
+use fondaco_runtime::Visitor;
+use http::{HeaderMap, Uri, header};
+use std::sync::Arc;
+
+/// `__Host-` binds the cookie to this host, to HTTPS (or localhost) and to the whole site.
+const COOKIE: &str = "__Host-fondaco";
+
+/// A visitor, and the cookie to set where they are new.
+pub(crate) struct Session {
+    pub cookie: Cookie,
+    pub visitor: Arc<Visitor>,
+    pub csrf: String,
+    pub set_cookie: Option<String>,
+}
+
+pub(crate) fn open(market: &Market, headers: &HeaderMap) -> Result<Session, fondaco_market::Error> {
+    let known = cookies(headers).find(|(name, _)| *name == COOKIE).and_then(|(_, value)| market.read_cookie(value));
+    let (cookie, is_new) = known.map_or_else(|| (market.new_cookie(), true), |cookie| (cookie, false));
+    let set_cookie = is_new.then(|| header_of(market, &cookie));
+    Ok(Session { visitor: Arc::new(market.visitor(&cookie)?), csrf: market.csrf_token(&cookie), set_cookie, cookie })
+}
+
+/// The `Set-Cookie` header's value.
+pub(crate) fn header_of(market: &Market, cookie: &Cookie) -> String {
+    format!("{COOKIE}={}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=31536000", market.write_cookie(cookie))
+}
+
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+}
+
+/// Why a form is not taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Forged {
+    /// The browser says that another site sent it.
+    CrossSite,
+    /// No session, or no token, or another one's.
+    Token,
+}
+
+/// May this form be taken in? The browser's own word first (`Sec-Fetch-Site`, `Origin`), then the token in the form.
+pub(crate) fn check_form(headers: &HeaderMap, uri: &Uri, session: &Session, form: &[u8]) -> Result<(), Forged> {
+    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
+    if text("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
+        return Err(Forged::CrossSite);
+    }
+    if let Some(origin) = text("origin") {
+        let host = text("host").or_else(|| uri.host()).unwrap_or_default();
+        let origin_host = origin.split_once("://").map_or(origin, |(_, h)| h);
+        if origin_host != host {
+            return Err(Forged::CrossSite);
+        }
+    }
+    let token = form_field(form, "csrf").unwrap_or_default();
+    if session.set_cookie.is_some() || !same(token.as_bytes(), session.csrf.as_bytes()) {
+        return Err(Forged::Token);
+    }
+    Ok(())
+}
+
+/// Constant in time for texts of one length.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |diff, (x, y)| diff | (x ^ y)) == 0
+}
+
+/// The first value of a field of `application/x-www-form-urlencoded`.
+pub(crate) fn form_field(form: &[u8], name: &str) -> Option<String> {
+    let form = std::str::from_utf8(form).ok()?;
+    form.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decode(key) == name).then(|| decode(value))
+    })
+}
+
+/// Undoes percent-encoding and `+` (WHATWG URL §5.1).
+pub(crate) fn decode(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let hex = after.get(..2).and_then(|h| std::str::from_utf8(h).ok()).and_then(|h| u8::from_str_radix(h, 16).ok());
+        rest = match (byte, hex) {
+            (b'%', Some(value)) => {
+                out.push(value);
+                after.get(2..).unwrap_or_default()
+            }
+            (b'+', _) => {
+                out.push(b' ');
+                after
+            }
+            _ => {
+                out.push(byte);
+                after
+            }
+        };
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_form_fields() {
+        assert_eq!(form_field(b"a=1&csrf=x%2By+z&csrf=2", "csrf").as_deref(), Some("x+y z"));
+        assert_eq!(form_field(b"csr%66=1", "csrf").as_deref(), Some("1"));
+        assert_eq!(form_field(b"a=%", "a").as_deref(), Some("%"));
+        assert_eq!(form_field(b"", "csrf"), None);
+    }
+
+    #[test]
+    fn refuses_forged_forms() {
+        let visitor = Visitor {
+            handle: String::new(),
+            cookie_hash: [0; 32],
+            holder: fondaco_schemas::HolderKey::new([0; 32]),
+            led_on: Arc::default(),
+        };
+        let mut session = Session { cookie: Cookie::default(), visitor: Arc::new(visitor), csrf: "token".into(), set_cookie: None };
+        let uri = Uri::from_static("/buy");
+        let check = |session: &Session, pairs: &[(&'static str, &'static str)], form: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert("host", "shop.example".parse().unwrap());
+            for (k, v) in pairs {
+                headers.insert(*k, v.parse().unwrap());
+            }
+            check_form(&headers, &uri, session, form)
+        };
+        let good = b"csrf=token".as_slice();
+        assert_eq!(check(&session, &[], good), Ok(()));
+        assert_eq!(check(&session, &[("origin", "https://shop.example"), ("sec-fetch-site", "same-origin")], good), Ok(()));
+        for cross in [("origin", "https://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site")] {
+            assert_eq!(check(&session, &[cross], good), Err(Forged::CrossSite), "{cross:?}");
+        }
+        for form in [b"".as_slice(), b"csrf=", b"csrf=tokem", b"csrf=token2", b"other=token"] {
+            assert_eq!(check(&session, &[], form), Err(Forged::Token));
+        }
+        session.set_cookie = Some("new".into());
+        assert_eq!(check(&session, &[], good), Err(Forged::Token), "a form cannot come before its page");
+    }
+}

@@ -1,0 +1,127 @@
+//! What can go wrong in the flows.
+
+use fondaco_runtime::wit::types;
+use fondaco_runtime::{CallError, Who};
+use fondaco_schemas::WorkId;
+use fondaco_schemas::money::MoneyError;
+
+use crate::edit::EditError;
+
+/// Why a flow ended without its result. Nothing that was there before is harmed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The ledger refused or failed.
+    #[error(transparent)]
+    Ledger(#[from] fondaco_ledger::Error),
+    /// The store refused or failed.
+    #[error(transparent)]
+    Store(#[from] fondaco_store::Error),
+    /// A plugin gave no answer.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// A plugin answered with an error.
+    #[error("{who}: {answer}")]
+    Plugin {
+        /// Which plugin.
+        who: Who,
+        /// In its own words.
+        answer: String,
+    },
+    /// A plugin that is needed is not there.
+    #[error("the {kind} plugin {id} is needed and is not running; install it with `fondaco plugin install`")]
+    NoPlugin {
+        /// Which kind.
+        kind: &'static str,
+        /// Its id.
+        id: String,
+    },
+    /// A file could not be read.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// There is nothing to publish.
+    #[error("{0} has no files to publish")]
+    Empty(String),
+    /// A file's name cannot be part of a release.
+    #[error("the file name {0:?} cannot be published: it must be valid UTF-8 of at most 512 bytes without control characters")]
+    Name(String),
+    /// A protected work needs one scheme.
+    #[error("the offers of this work name different DRM schemes ({0} and {1}); a file is protected once for all its buyers")]
+    Schemes(String, String),
+    /// Signing failed.
+    #[error(transparent)]
+    Release(#[from] fondaco_trust::ReleaseError),
+    /// An edit script could not be carried out.
+    #[error("{who}: {source}")]
+    Edit {
+        /// Whose script.
+        who: Who,
+        /// Why.
+        source: EditError,
+    },
+    /// No such work.
+    #[error("there is no work {0} on this node")]
+    NoWork(WorkId),
+    /// A sum does not fit.
+    #[error(transparent)]
+    Money(#[from] MoneyError),
+    /// A task was cut off by the node's end.
+    #[error("the node is stopping")]
+    Stopping,
+    /// Not allowed, and why.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl From<tokio::task::JoinError> for Error {
+    fn from(_: tokio::task::JoinError) -> Self {
+        Self::Stopping
+    }
+}
+
+/// The words of a plugin's error.
+pub(crate) fn words(error: &types::Error) -> String {
+    match error {
+        types::Error::Invalid(text) => text.clone(),
+        types::Error::NotFound => "not found".into(),
+        types::Error::Denied(text) => format!("denied: {text}"),
+        types::Error::Exhausted(text) => format!("exhausted: {text}"),
+        types::Error::Unavailable(text) => format!("unavailable: {text}"),
+        types::Error::Internal(text) => format!("internal error: {text}"),
+    }
+}
+
+/// How a plugin sees an error of ours: what it may know, in the right kind. The cause goes to the log.
+pub(crate) fn shown(error: Error) -> types::Error {
+    use fondaco_ledger::Error as L;
+    match error {
+        Error::Ledger(L::Quota { plugin, needed, quota }) => {
+            types::Error::Exhausted(format!("the space of {plugin} would hold {needed} of {quota} bytes"))
+        }
+        Error::Ledger(L::CheckFailed { index, .. }) => {
+            types::Error::Invalid(format!("check {index} of the batch does not hold"))
+        }
+        Error::Ledger(e @ (L::TooMuch { .. } | L::Range { .. } | L::Cursor(_) | L::WrongTotal { .. })) => {
+            types::Error::Invalid(e.to_string())
+        }
+        Error::Ledger(e @ (L::WrongState { .. } | L::IdempotencyConflict { .. })) => types::Error::Invalid(e.to_string()),
+        Error::Ledger(L::NoWork(_) | L::NoOrder(_) | L::NoEntitlement(_) | L::NoSession) | Error::NoWork(_) => {
+            types::Error::NotFound
+        }
+        Error::Refused(text) => types::Error::Denied(text),
+        Error::Call(error) => {
+            tracing::error!(%error, "a plugin failed");
+            types::Error::Unavailable("a plugin of this node failed; its operator was told".into())
+        }
+        Error::Plugin { answer, .. } => types::Error::Invalid(answer),
+        other => {
+            tracing::error!(error = %other, "a call of the node failed");
+            types::Error::Internal("the node could not do this; its operator was told".into())
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Sales. The order is written before any gateway is called, a gateway reports only what happened, and what that pays for
+//! the ledger decides: the right is granted in the transaction that sees the order covered.
+//!
+//! The id of a payment follows from its order and gateway. So a call that was cut off by a crash is repeated with the
+//! same id, and [`Market::reconcile`] can ask a gateway about a payment whose answer was lost.
+
+use fondaco_ledger::{self as ledger, NewOrder, Order, OrderState};
+use fondaco_runtime::wit::{commerce, payment_types as pay, types};
+use fondaco_runtime::{Caller, Context, Plugin, Visitor};
+use fondaco_schemas::{EntitlementId, Offer, OrderId, PaymentId, PluginKind, WorkId};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::error::words;
+use crate::{Error, Market, convert, now, random};
+
+/// How long an order waits for its money.
+const ORDER_LASTS: time::Duration = time::Duration::hours(24);
+
+/// Why a notification is not taken in.
+#[derive(Debug)]
+pub enum WebhookRefusal {
+    /// No such gateway.
+    NotFound,
+    /// A bad or stale signature.
+    Denied(String),
+    /// Not what the gateway reads.
+    Invalid(String),
+    /// It may be right, but not now.
+    TryAgain,
+}
+
+fn refused(why: impl Into<String>) -> Error {
+    Error::Refused(why.into())
+}
+
+impl Market {
+    /// The visitor on whose behalf a storefront asks: nobody else's session is ever acted for.
+    pub(crate) fn own<'a>(&self, by: &'a Caller, session: &str) -> Result<&'a Visitor, Error> {
+        by.visitor.as_deref().filter(|v| v.handle == session).ok_or_else(|| refused("this is not the visitor's session"))
+    }
+
+    fn payment_plugins(&self) -> Vec<(fondaco_schemas::PluginId, crate::Installed)> {
+        self.of_kind(PluginKind::Payment, &self.0.parts.shop.payments)
+    }
+
+    async fn offer(&self, work: &str, offer: &str) -> Result<(fondaco_schemas::Work, Offer), Error> {
+        let id: WorkId = work.parse().map_err(|_| refused(format!("{work} is no work")))?;
+        let work = self.ledger().work(&id).await?.ok_or(Error::NoWork(id))?;
+        let offer = work.release.offer(offer).cloned().ok_or_else(|| refused(format!("the work has no offer {offer:?}")))?;
+        Ok((work, offer))
+    }
+
+    pub(crate) async fn gateways(
+        &self,
+        context: &Context,
+        work: &str,
+        offer: &str,
+    ) -> Result<Vec<commerce::Gateway>, Error> {
+        let (_, offer) = self.offer(work, offer).await?;
+        let locale = self.brand().locale.as_str();
+        let mut fitting = Vec::new();
+        for (id, installed) in self.payment_plugins() {
+            match installed.plugin.describe_payment(context).await {
+                Ok((assets, _)) if assets.iter().any(|a| a == offer.price.asset.as_str() || a == "*") => {
+                    let name = installed.names.get(locale).or_else(|| installed.names.values().next());
+                    let name = name.cloned().unwrap_or_else(|| id.to_string());
+                    fitting.push(commerce::Gateway { id: id.to_string(), name, currencies: assets });
+                }
+                Ok(_) => {}
+                Err(error) => tracing::error!(%error, "a payment gateway is left out"),
+            }
+        }
+        Ok(fitting)
+    }
+
+    /// Writes the order, with price and terms as they are now. A free offer is granted at once.
+    pub(crate) async fn checkout(
+        &self,
+        by: &Caller,
+        session: &str,
+        work: &str,
+        offer: &str,
+        key: &str,
+    ) -> Result<Order, Error> {
+        let visitor = self.own(by, session)?;
+        let (work, offer) = self.offer(work, offer).await?;
+        let at = now();
+        check_window(&offer, at)?;
+        if key.is_empty() || key.len() > 128 {
+            return Err(refused("the idempotency key must have 1 to 128 characters"));
+        }
+        let is_free = offer.price.is_zero();
+        let new = NewOrder {
+            id: OrderId::from_random(random()),
+            session: visitor.handle.clone(),
+            holder: visitor.holder,
+            work: work.release.work.clone(),
+            release: work.release_id,
+            total: offer.price.clone(),
+            offer,
+            idempotency_key: key.to_owned(),
+            entitlement: EntitlementId::from_random(random()),
+            expires: Some(at + ORDER_LASTS),
+        };
+        let order = self.ledger().create_order(new, at).await?;
+        if is_free && order.entitlement.is_none() {
+            self.ledger().claim_free(&order.id, at).await?;
+            return self.ledger().order(&order.id).await?.ok_or_else(|| refused("the order is gone"));
+        }
+        Ok(order)
+    }
+
+    /// An order of the visitor's: made in this session, or for the same library.
+    pub(crate) async fn own_order(&self, by: &Caller, session: &str, id: &str) -> Result<Order, Error> {
+        let visitor = self.own(by, session)?;
+        let id: OrderId = id.parse().map_err(|_| Error::Refused("this is no order".into()))?;
+        let order = self.ledger().order(&id).await?;
+        let own = |o: &Order| o.holder == visitor.holder || o.session == visitor.handle;
+        order.filter(own).ok_or(Error::Ledger(ledger::Error::NoOrder(id)))
+    }
+
+    pub(crate) async fn pay(
+        &self,
+        by: &Caller,
+        session: &str,
+        order: &str,
+        gateway: &str,
+        input: Vec<pay::Field>,
+    ) -> Result<pay::Step, Error> {
+        let order = self.own_order(by, session, order).await?;
+        if matches!(order.state, OrderState::Paid | OrderState::Fulfilled) {
+            return Ok(pay::Step::Done);
+        }
+        let chosen = self.payment_plugins().into_iter().find(|(id, _)| id.as_str() == gateway);
+        let Some((_, installed)) = chosen else {
+            return Err(Error::NoPlugin { kind: "payment", id: gateway.to_owned() });
+        };
+        let plugin = installed.plugin;
+        let payment = self.payment_id(&order.id, gateway);
+        let opened = self.ledger().open_payment(&order.id, &payment, gateway, now()).await?;
+        let context = Context::below(by);
+        // A payment that was begun goes on; whether the gateway remembers it is the gateway's own matter.
+        let goes_on = !input.is_empty() && opened.totals.charged > 0;
+        let answer = if goes_on {
+            plugin.advance(&context, payment.to_string(), input).await?
+        } else {
+            let request = self.payment_request(&order, &payment, gateway, input).await?;
+            plugin.begin(&context, request).await?
+        };
+        let (step, events) = answer.map_err(|e| Error::Plugin { who: plugin.who().clone(), answer: words(&e) })?;
+        self.take_events(&plugin, Some(&payment), &events).await?;
+        let order = self.ledger().order(&order.id).await?.ok_or(Error::Ledger(ledger::Error::NoOrder(order.id)))?;
+        let covered = matches!(order.state, OrderState::Paid | OrderState::Fulfilled);
+        match step {
+            // The gateway's word that all is done counts for nothing; the ledger's does.
+            pay::Step::Done if !covered => Err(Error::Plugin {
+                who: plugin.who().clone(),
+                answer: format!("{} still to pay", order.balance.due),
+            }),
+            pay::Step::Redirect(url) => {
+                if let Some(visitor) = &by.visitor {
+                    let mut led_on = visitor.led_on.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    led_on.push(url.clone());
+                }
+                Ok(pay::Step::Redirect(url))
+            }
+            step => Ok(step),
+        }
+    }
+
+    fn payment_id(&self, order: &OrderId, gateway: &str) -> PaymentId {
+        let tag = self.keys().tag("payment", format!("{order} {gateway}").as_bytes());
+        let mut bits = [0; 16];
+        bits.copy_from_slice(tag.get(..16).unwrap_or(&[0; 16]));
+        PaymentId::from_random(bits)
+    }
+
+    async fn payment_request(
+        &self,
+        order: &Order,
+        payment: &PaymentId,
+        gateway: &str,
+        input: Vec<pay::Field>,
+    ) -> Result<pay::PaymentRequest, Error> {
+        let work = self.ledger().work(&order.work).await?;
+        let base = self.base_url();
+        Ok(pay::PaymentRequest {
+            payment: payment.to_string(),
+            order: order.id.to_string(),
+            title: work.map(|w| w.release.title).unwrap_or_default(),
+            total: convert::money(&order.total),
+            return_url: format!("{base}/orders/{}", order.id),
+            cancel_url: format!("{base}/orders/{}", order.id),
+            webhook_url: format!("{base}/webhooks/{gateway}"),
+            resource_url: format!("{base}/orders/{}", order.id),
+            locale: self.brand().locale.as_str().to_owned(),
+            test_mode: false,
+            input,
+        })
+    }
+
+    /// Takes a gateway's events in. `only`: the payment that they must be of, where the node asked about one.
+    async fn take_events(
+        &self,
+        plugin: &Plugin,
+        only: Option<&PaymentId>,
+        events: &[pay::PaymentEvent],
+    ) -> Result<(), Error> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let at = now();
+        let mut taken = Vec::with_capacity(events.len());
+        for event in events {
+            let event = convert::event(event, at)
+                .map_err(|answer| Error::Plugin { who: plugin.who().clone(), answer })?;
+            if only.is_some_and(|id| *id != event.payment) {
+                let answer = format!("event {} is of another payment", event.reference);
+                return Err(Error::Plugin { who: plugin.who().clone(), answer });
+            }
+            taken.push(event);
+        }
+        let outcome = self.ledger().record_payment_events(&plugin.who().id, taken, at).await?;
+        if outcome.refused > 0 || outcome.differing > 0 || outcome.foreign > 0 {
+            tracing::warn!(gateway = %plugin.who(), ?outcome, "payment events that somebody should look at");
+        }
+        for id in outcome.granted {
+            tracing::info!(entitlement = %id, "granted");
+        }
+        Ok(())
+    }
+
+    /// Reads a payment service's notification.
+    pub async fn webhook(
+        &self,
+        gateway: &str,
+        target: String,
+        headers: Vec<(String, Vec<u8>)>,
+        body: Vec<u8>,
+    ) -> Result<(), WebhookRefusal> {
+        let plugin = self.plugin(gateway).filter(|p| p.kind() == PluginKind::Payment).ok_or(WebhookRefusal::NotFound)?;
+        let message = types::HttpMessage { method: "POST".into(), target, headers, body };
+        match plugin.webhook(&Context::node(), message).await {
+            Ok(Ok(events)) => self.take_events(&plugin, None, &events).await.map_err(|error| {
+                tracing::error!(%error, "a notification's events were not taken in");
+                WebhookRefusal::TryAgain
+            }),
+            Ok(Err(types::Error::Denied(why))) => Err(WebhookRefusal::Denied(why)),
+            Ok(Err(types::Error::Invalid(why))) => Err(WebhookRefusal::Invalid(why)),
+            // No payment of ours yet: the service sends it again, and by then there may be one.
+            Ok(Err(_)) => Err(WebhookRefusal::TryAgain),
+            Err(error) => {
+                tracing::error!(%error, "a notification was not read");
+                Err(WebhookRefusal::TryAgain)
+            }
+        }
+    }
+
+    /// Asks the gateways about payments that were begun and are not settled, so that an answer lost in a crash loses no
+    /// sale; then lets orders expire. How many orders were asked about.
+    pub async fn reconcile(&self) -> Result<u32, Error> {
+        let mut asked = 0;
+        let mut after: Option<OrderId> = None;
+        loop {
+            let orders = self.ledger().orders(None, after.as_ref(), 100).await?;
+            let Some(last) = orders.last() else { break };
+            after = Some(last.id.clone());
+            for order in orders.iter().filter(|o| matches!(o.state, OrderState::Open | OrderState::Pending)) {
+                let Some(gateway) = &order.gateway else { continue };
+                let Some(plugin) = self.plugin(gateway) else { continue };
+                let payment = self.payment_id(&order.id, gateway);
+                asked += 1;
+                match plugin.fetch(&Context::node(), payment.to_string()).await {
+                    Ok(Ok(events)) => self.take_events(&plugin, Some(&payment), &events).await?,
+                    Ok(Err(e)) => tracing::debug!(order = %order.id, answer = words(&e), "the gateway knows nothing yet"),
+                    Err(error) => tracing::error!(%error, "a gateway could not be asked"),
+                }
+            }
+        }
+        self.ledger().expire_orders(now()).await?;
+        Ok(asked)
+    }
+
+    /// Reconciles at once and every minute until `stop` says true.
+    pub async fn keep_reconciling(&self, mut stop: tokio::sync::watch::Receiver<bool>) {
+        loop {
+            if let Err(error) = self.reconcile().await {
+                tracing::error!(%error, "open payments could not be settled");
+            }
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|s| *s) => return,
+                () = tokio::time::sleep(std::time::Duration::from_secs(60)) => {}
+            }
+        }
+    }
+}
+
+fn check_window(offer: &Offer, at: OffsetDateTime) -> Result<(), Error> {
+    let time = |text: &Option<String>| text.as_ref().and_then(|t| OffsetDateTime::parse(t, &Rfc3339).ok());
+    if time(&offer.terms.available_from).is_some_and(|from| at < from) {
+        return Err(refused("this offer is not open yet"));
+    }
+    if time(&offer.terms.available_until).is_some_and(|until| at >= until) {
+        return Err(refused("this offer has ended"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offers_are_sold_within_their_time_only() {
+        let terms = fondaco_schemas::Terms {
+            available_from: Some("2026-01-01T00:00:00Z".into()),
+            available_until: Some("2026-02-01T00:00:00Z".into()),
+            ..fondaco_schemas::Terms::default()
+        };
+        let price = "1.00 EUR".parse().unwrap();
+        let offer = Offer { id: "buy".into(), price, suggested: None, splits: Vec::new(), terms };
+        let at = |text| OffsetDateTime::parse(text, &Rfc3339).unwrap();
+        assert!(check_window(&offer, at("2025-12-31T23:59:59Z")).is_err());
+        assert!(check_window(&offer, at("2026-01-01T00:00:00Z")).is_ok());
+        assert!(check_window(&offer, at("2026-02-01T00:00:00Z")).is_err());
+    }
+}

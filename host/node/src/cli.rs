@@ -1,0 +1,308 @@
+//! The command line, as clap reads it. What each command does is in `commands/`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use fondaco_schemas::{PluginId, PluginKind, PublicKey, WorkId};
+use serde::{Deserialize, Serialize};
+
+/// Run a branded distribution node: publish works, sell or lend them lawfully, let the public speak up.
+#[derive(Parser, Debug)]
+#[command(name = "fondaco", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 refused (signature, grant, policy), 4 not found, 5 unavailable.\n\
+    Begin with `fondaco init my-shop`, then `fondaco -C my-shop up`.")]
+pub struct Cli {
+    /// The deployment's folder.
+    #[arg(short = 'C', long = "dir", global = true, default_value = ".", value_name = "FOLDER")]
+    pub dir: PathBuf,
+    /// Answer in JSON, a value a line.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say more about what happens; twice: everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What there is to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Make a deployment's folder, with comments in its files.
+    Init(Init),
+    /// Say everything that is wrong with the deployment, all at once.
+    Check(Check),
+    /// Run the node until ctrl-c.
+    Up(Up),
+    /// Make and show keys.
+    #[command(subcommand)]
+    Key(Key),
+    /// Say whose plugins may run here.
+    #[command(subcommand)]
+    Trust(Trust),
+    /// Open a protected file with its licence and a library's key.
+    Open(Open),
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Compile a component from standard input; the node calls this itself.
+    #[command(hide = true)]
+    CompilePlugin,
+    /// Everything that needs the node's data.
+    #[command(flatten)]
+    Node(NodeCommand),
+}
+
+/// Commands on the node's data. Where the node is running they are carried out by it.
+#[derive(Subcommand, Clone, Debug, Serialize, Deserialize)]
+pub enum NodeCommand {
+    /// Publish a file or a folder as a work, described by a work.toml.
+    Publish(Publish),
+    /// Take a work out of the catalogue. Whoever bought it keeps it.
+    Unpublish {
+        /// Its id or slug.
+        work: String,
+    },
+    /// List the works of this node.
+    Works,
+    /// Search the works of this node.
+    Search(Search),
+    /// Copy a work's files out of the node, verified.
+    Get(Get),
+    /// List orders, the newest first.
+    Orders {
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Install plugins, and say what they may do.
+    #[command(subcommand)]
+    Plugin(Plugin),
+    /// Show what the node is made of and how it is.
+    Status,
+    /// Delete blobs that no release needs.
+    Gc {
+        /// Spare what is younger, in hours.
+        #[arg(long, default_value_t = 24)]
+        grace_hours: u64,
+    },
+    /// Verify every stored byte and the log's chain; `fondaco check --deep` calls this.
+    #[command(hide = true)]
+    DeepCheck,
+}
+
+/// `fondaco init`.
+#[derive(Args, Debug)]
+pub struct Init {
+    /// The folder to make.
+    pub folder: PathBuf,
+    /// The shop's name; absent: the folder's.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// A line below the name.
+    #[arg(long, default_value = "")]
+    pub tagline: String,
+}
+
+/// `fondaco check`.
+#[derive(Args, Debug)]
+pub struct Check {
+    /// Also verify every stored byte and the log's chain.
+    #[arg(long)]
+    pub deep: bool,
+}
+
+/// `fondaco up`.
+#[derive(Args, Debug)]
+pub struct Up {
+    /// Listen here instead of where fondaco.toml says; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+}
+
+/// `fondaco key`.
+#[derive(Subcommand, Debug)]
+pub enum Key {
+    /// Make an Ed25519 key and write it to a file that only you can read.
+    New {
+        /// The file; it must not exist.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Show the public half of a key file; without one, the node's and the publisher's.
+    Show {
+        /// The file.
+        file: Option<PathBuf>,
+    },
+}
+
+/// `fondaco trust`.
+#[derive(Subcommand, Debug)]
+pub enum Trust {
+    /// Trust somebody's plugins.
+    Add(TrustAdd),
+    /// List who is trusted with what.
+    List,
+    /// Trust a key, or the bundle of this digest, no longer.
+    Revoke {
+        /// A public key or a bundle's BLAKE3, 64 hexadecimal digits.
+        what: String,
+        /// It is a bundle's digest, not a key.
+        #[arg(long)]
+        bundle: bool,
+    },
+}
+
+/// `fondaco trust add`.
+#[derive(Args, Debug)]
+pub struct TrustAdd {
+    /// Who it is, as you call them.
+    pub name: String,
+    /// Their public key.
+    #[arg(long = "key", required = true, value_name = "HEX")]
+    pub keys: Vec<PublicKey>,
+    /// Which plugin ids they may sign: `org.example` stands for all that begin with `org.example.`
+    #[arg(long = "prefix", required = true, value_name = "ID")]
+    pub prefixes: Vec<String>,
+    /// Which kinds they may sign; absent: all.
+    #[arg(long = "kind", value_parser = kind)]
+    pub kinds: Vec<PluginKind>,
+    /// So many of their keys must have signed.
+    #[arg(long, default_value_t = 1)]
+    pub threshold: u32,
+}
+
+fn kind(text: &str) -> Result<PluginKind, String> {
+    let all = [PluginKind::Search, PluginKind::Payment, PluginKind::Drm, PluginKind::Advocacy, PluginKind::Storefront];
+    all.into_iter().find(|k| k.as_str() == text).ok_or_else(|| {
+        format!("choose one of {}", all.map(PluginKind::as_str).join(", "))
+    })
+}
+
+/// `fondaco open`.
+#[derive(Args, Debug)]
+pub struct Open {
+    /// The protected file.
+    pub file: PathBuf,
+    /// Its licence; absent: the file's name without `.sealed`, with `.licence`.
+    #[arg(long, alias = "license", value_name = "FILE")]
+    pub licence: Option<PathBuf>,
+    /// The library's key file.
+    #[arg(long, value_name = "FILE", default_value = "library.key")]
+    pub key: PathBuf,
+    /// Where the opened file goes; absent: the file's name without `.sealed`.
+    #[arg(long, short, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// The DRM plugin; absent: the only one that is installed.
+    #[arg(long, value_name = "ID")]
+    pub scheme: Option<PluginId>,
+}
+
+/// `fondaco publish`.
+#[derive(Args, Clone, Debug, Serialize, Deserialize)]
+pub struct Publish {
+    /// A file, or a folder whose files make up the work.
+    pub source: PathBuf,
+    /// The work's description; absent: work.toml in the folder, or beside the file.
+    #[arg(long, value_name = "FILE")]
+    pub work: Option<PathBuf>,
+    /// Leave the bytes where they are; they must never change.
+    #[arg(long)]
+    pub in_place: bool,
+}
+
+/// `fondaco search`.
+#[derive(Args, Clone, Debug, Serialize, Deserialize)]
+pub struct Search {
+    /// What to look for.
+    pub text: Vec<String>,
+    /// At most so many hits.
+    #[arg(long, default_value_t = 20)]
+    pub limit: u32,
+}
+
+/// `fondaco get`.
+#[derive(Args, Clone, Debug, Serialize, Deserialize)]
+pub struct Get {
+    /// Its id or slug.
+    pub work: String,
+    /// The folder to copy into; absent: the slug.
+    #[arg(long, short, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
+}
+
+/// `fondaco plugin`.
+#[derive(Subcommand, Clone, Debug, Serialize, Deserialize)]
+pub enum Plugin {
+    /// Install a bundle: show what it asks for, ask for consent, try it, put it in place.
+    Install {
+        /// The bundle, a `.fondaco` file.
+        bundle: PathBuf,
+        /// Grant without being asked: `all`, or names of capabilities.
+        #[arg(long, value_delimiter = ',', value_name = "CAPABILITY")]
+        grant: Option<Vec<String>>,
+        /// Allow a version below the highest that was installed.
+        #[arg(long)]
+        allow_rollback: bool,
+    },
+    /// List the installed plugins.
+    List,
+    /// Show one: what it asks for, what holds, its limits and its calls.
+    Info {
+        /// Its id.
+        id: PluginId,
+    },
+    /// Verify a bundle without installing it.
+    Verify {
+        /// The bundle.
+        bundle: PathBuf,
+    },
+    /// Grant a capability that a plugin asks for.
+    Grant {
+        /// Its id.
+        id: PluginId,
+        /// Names of capabilities.
+        #[arg(required = true)]
+        capabilities: Vec<String>,
+        /// Take them away instead.
+        #[arg(long)]
+        revoke: bool,
+    },
+    /// Let it run.
+    Enable {
+        /// Its id.
+        id: PluginId,
+    },
+    /// Keep it installed, but do not run it.
+    Disable {
+        /// Its id.
+        id: PluginId,
+    },
+    /// Remove it. Its data stays; its highest version is remembered.
+    Remove {
+        /// Its id.
+        id: PluginId,
+    },
+    /// Run one of its tools; without a tool, list them.
+    Run {
+        /// Its id.
+        id: PluginId,
+        /// The tool.
+        tool: Option<String>,
+        /// Its parameters, as name=value.
+        input: Vec<String>,
+        /// Write what it makes to this file; absent: to standard output.
+        #[arg(long, short, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// A work by its id, or by the slug of one that this node publishes.
+pub fn work_id(text: &str, publisher: PublicKey) -> Result<WorkId, String> {
+    let made = if text.contains('/') { text.parse() } else { WorkId::new(publisher, text) };
+    made.map_err(|e| e.to_string())
+}

@@ -1,0 +1,6 @@
+//! The whole index against plain models of it.
+
+mod crash;
+mod model;
+mod pages;
+mod words;

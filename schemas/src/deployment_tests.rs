@@ -1,0 +1,145 @@
+use super::*;
+use crate::Capability;
+
+pub(crate) const FULL: &str = r##"[brand]
+name = "Night Owl"
+tagline = "Records after dark"
+locale = "en"
+locales = ["en", "fr-CA"]
+base-url = "https://shop.example.org"
+contact = "hello@example.org"
+logo = "logo.svg"
+[brand.colors]
+accent = "#a33"
+ink = "oklch(20% 0.02 260)"
+[gateway]
+listen = "127.0.0.1:9000"
+[gateway.limits]
+connections = 10
+connections-per-address = 5
+headers = "16KiB"
+body = "2MiB"
+header-time = "5s"
+body-time = "20s"
+idle = "1min"
+[storage]
+dir = "data"
+quota = "10GiB"
+[database]
+file = "ledger.db"
+[publisher]
+name = "Night Owl Records"
+key = "keys/publisher.pem"
+[shop]
+storefront = "org.nightowl.shelf"
+search = ["org.fondaco.search-index"]
+payments = []
+advocacy = []
+[plugins."org.nightowl.shelf"]
+version = "^1.4"
+enabled = false
+grant = ["catalogue", "commerce"]
+[plugins."org.nightowl.shelf".settings]
+columns = 3
+[plugins."org.nightowl.shelf".secrets]
+token = "env:SHELF_TOKEN"
+[plugins."org.nightowl.shelf".limits]
+memory = "64MiB"
+deadline = "250ms"
+wall = "10s"
+[plugins."org.fondaco.search-index".grant]
+storage.quota = "100MiB"
+http.hosts = ["https://search.example.org"]
+"##;
+
+#[test]
+fn reads_every_key() {
+    let file = Deployment::parse(FULL).unwrap();
+    assert_eq!(file.base_url(), "https://shop.example.org");
+    assert_eq!(file.gateway.limits.header_time, Span::secs(5));
+    let shelf = &file.plugins["org.nightowl.shelf"];
+    assert!(!shelf.enabled && shelf.grant.has(Capability::Commerce) && !shelf.grant.has(Capability::Storage));
+    assert_eq!(shelf.settings["columns"], 3);
+    assert_eq!(shelf.secrets["token"], SecretRef::Env("SHELF_TOKEN".into()));
+    let search = &file.plugins["org.fondaco.search-index"];
+    assert!(search.enabled && search.version == semver::VersionReq::STAR);
+    assert_eq!(search.grant.0[&Capability::Storage].quota, Some(ByteSize::mib(100)));
+    assert_eq!(search.grant.0[&Capability::Http].hosts.len(), 1);
+}
+
+#[test]
+fn little_needs_to_be_said() {
+    let file = Deployment::parse("[brand]\nname = \"Night Owl\"\n").unwrap();
+    assert_eq!(file.gateway.listen.to_string(), "127.0.0.1:8080", "loopback, unless the operator says else");
+    assert_eq!(file.base_url(), "http://127.0.0.1:8080");
+    assert_eq!(file.storage.dir, "data");
+    assert_eq!(file.brand.locales, [file.brand.locale]);
+}
+
+#[test]
+fn a_broken_file_lists_every_mistake_with_line_and_column() {
+    let text = "[brand]\nnmae = \"Night Owl\"\nlocale = \"english, please\"\ncolors.accent = \"red;}\"\n\
+                [gateway]\nlisten = \"localhost\"\nlimits.connections = -1\n[storage]\nquota = 10\n\
+                [shop]\nstorefront = \"org.nightowl.shlef\"\n[plugins.\"org.nightowl.shelf\"]\nversion = \"one\"\n\
+                enabled = \"yes\"\ngrant = [\"storrage\"]\nsecrets.token = \"hunter2\"\n[plugin]\n";
+    let refused = Deployment::parse(text).unwrap_err();
+    let shown = refused.to_string();
+    assert_eq!(
+        refused.list.iter().map(|p| (p.line, p.column)).collect::<Vec<_>>(),
+        [
+            (1, 1),
+            (2, 1),
+            (3, 10),
+            (4, 17),
+            (6, 10),
+            (7, 22),
+            (9, 9),
+            (11, 14),
+            (13, 11),
+            (14, 11),
+            (15, 10),
+            (16, 17),
+            (17, 2)
+        ],
+        "{shown}"
+    );
+    for words in [
+        "fondaco.toml:2:1: unknown key \"nmae\" in [brand]: did you mean \"name\"?",
+        "storage.quota must be a text in quotes, and is another number",
+        "did you mean \"org.nightowl.shelf\"?",
+        "did you mean \"storage\"?",
+        "unknown key \"plugin\": did you mean \"plugins\"?",
+    ] {
+        assert!(shown.contains(words), "{shown}");
+    }
+    assert!(!shown.contains("hunter2"), "a secret that was written into the file is not repeated");
+}
+
+#[test]
+fn an_empty_file_says_what_is_missing() {
+    assert_eq!(
+        Deployment::parse("").unwrap_err().to_string(),
+        "fondaco.toml:1:1: [brand] is missing: give the shop a name"
+    );
+}
+
+#[test]
+fn refuses_addresses_and_colours_that_could_break_out_of_a_page() {
+    for bad in [
+        "https://a/",
+        "https://a?b",
+        "https://a/b/",
+        "https://a/\"",
+        "javascript:1",
+        "https://A",
+        "//a",
+        "https://a/<b>",
+        "https://",
+    ] {
+        assert!(bad.parse::<BaseUrl>().is_err(), "{bad}");
+    }
+    assert!("http://localhost:8080/shop".parse::<BaseUrl>().is_ok());
+    for bad in ["", "#12", "#ggg", "red;", "url(\"x\")", "a:b", "}", "é"] {
+        assert!(bad.parse::<Color>().is_err(), "{bad}");
+    }
+}
