@@ -1,1 +1,11 @@
-//! Whole-node tests, benchmarks and the project's own tasks
+//! Whole-node tests, benchmarks and the project's own tasks. Everything here drives the real programs from the outside, as
+//! an operator, a plugin author or a visitor would.
+
+pub mod bundles;
+pub mod html;
+pub mod http;
+pub mod node;
+pub mod program;
+pub mod tasks;
+pub mod visitor;
+pub mod workspace;

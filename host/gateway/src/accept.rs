@@ -69,29 +69,24 @@ pub enum ServeError {
 /// The gateway, listening.
 pub struct Gateway {
     listener: TcpListener,
-    address: SocketAddr,
     app: Arc<App>,
     limits: Limits,
 }
 
 impl Gateway {
-    /// Listens. Nothing is answered before [`Gateway::serve`].
-    pub async fn listen(address: SocketAddr, market: Market, limits: Limits) -> Result<Self, ServeError> {
-        let fail = |source| ServeError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(fail)?;
-        let address = listener.local_addr().map_err(fail)?;
-        let app = Arc::new(App::new(market, limits.clone()));
-        Ok(Self { listener, address, app, limits })
+    /// Takes the address. Nothing is answered before [`Gateway::serve`].
+    pub async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+        TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
     }
 
-    /// Where it listens, with the port that the system chose where it was 0.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// A gateway on a bound address.
+    pub fn new(listener: TcpListener, market: Market, limits: Limits) -> Self {
+        Self { listener, app: Arc::new(App::new(market, limits.clone())), limits }
     }
 
     /// Answers until `stop` says true, then lets open requests end within the drain time.
     pub async fn serve(self, mut stop: watch::Receiver<bool>) {
-        let Self { listener, app, limits, .. } = self;
+        let Self { listener, app, limits } = self;
         let all = Arc::new(Semaphore::new(limits.connections));
         let by_address = PerAddress::new(limits.connections_per_address);
         let mut tasks = JoinSet::new();
@@ -99,7 +94,7 @@ impl Gateway {
         loop {
             let (stream, peer) = tokio::select! {
                 biased;
-                _ = stop.wait_for(|s| *s) => break,
+                () = told(&mut stop) => break,
                 Some(_) = tasks.join_next() => continue,
                 accepted = listener.accept() => match accepted {
                     Ok(accepted) => accepted,
@@ -130,6 +125,11 @@ impl Gateway {
     }
 }
 
+/// Waits for the word to stop; the node's end is one too.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|s| *s).await;
+}
+
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
@@ -152,12 +152,9 @@ async fn connection(
         .half_close(false)
         .serve_connection(io, service);
     tokio::pin!(connection);
-    let stopping = async {
-        let _ = stop.wait_for(|s| *s).await;
-    };
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        () = stopping => {
+        () = told(&mut stop) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

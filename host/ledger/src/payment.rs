@@ -252,10 +252,11 @@ fn sum_up(conn: &Connection, payment: &mut Payment, unit: &Money) -> Result<()> 
     Ok(())
 }
 
+pub(crate) const REPORTS: &str = "SELECT body FROM reports WHERE payment = ?1 AND gateway = ?2 ORDER BY reference";
+
 /// A payment's events, by reference.
 fn reports(conn: &Connection, payment: &PaymentId, gateway: &str) -> Result<Vec<PaymentEvent>> {
-    let mut statement =
-        conn.prepare_cached("SELECT body FROM reports WHERE payment = ?1 AND gateway = ?2 ORDER BY reference")?;
+    let mut statement = conn.prepare_cached(REPORTS)?;
     let rows = statement.query_map([payment.as_str(), gateway], |row| row.get::<_, Vec<u8>>(0))?;
     rows.map(|body| serde_json::from_slice(&body?).map_err(Error::unreadable("payment event"))).collect()
 }

@@ -29,6 +29,7 @@ pub(crate) const STEPS: &[&str] = &["
         work TEXT PRIMARY KEY, release BLOB NOT NULL, sequence INTEGER NOT NULL, listed INTEGER UNIQUE,
         changed INTEGER NOT NULL UNIQUE) STRICT;
     CREATE TABLE tags(tag TEXT NOT NULL, work TEXT NOT NULL, PRIMARY KEY(tag, work)) STRICT, WITHOUT ROWID;
+    CREATE INDEX tags_of_work ON tags(work);
     CREATE TABLE files(
         blob BLOB NOT NULL, release BLOB NOT NULL, path TEXT NOT NULL, work TEXT NOT NULL, info BLOB NOT NULL,
         free INTEGER NOT NULL, PRIMARY KEY(blob, release, path)) STRICT, WITHOUT ROWID;
@@ -47,8 +48,7 @@ pub(crate) const STEPS: &[&str] = &["
     CREATE INDEX payments_of_order ON payments(order_id);
     CREATE TABLE reports(
         gateway TEXT NOT NULL, reference TEXT NOT NULL, payment TEXT NOT NULL, body BLOB NOT NULL,
-        PRIMARY KEY(gateway, reference)) STRICT, WITHOUT ROWID;
-    CREATE INDEX reports_of_payment ON reports(payment, gateway);
+        PRIMARY KEY(gateway, payment, reference), UNIQUE(gateway, reference)) STRICT, WITHOUT ROWID;
     CREATE TABLE parked(gateway TEXT PRIMARY KEY, n INTEGER NOT NULL) STRICT;
     CREATE TABLE entitlements(
         id TEXT PRIMARY KEY, order_id TEXT NOT NULL UNIQUE REFERENCES orders(id), holder BLOB NOT NULL,
@@ -173,6 +173,37 @@ mod tests {
         assert!(matches!(accept_sqlite(3_051_002, "3.51.2"), Err(Error::OldSqlite { .. })));
         assert!(accept_sqlite(3_051_003, "3.51.3").is_ok());
         check_sqlite().unwrap();
+    }
+
+    #[test]
+    fn the_writer_flushes_every_commit_and_trusts_no_schema() {
+        let dir = tempfile::tempdir().unwrap();
+        let conn = open_writer(&dir.path().join("ledger.db")).unwrap();
+        let number = |name: &str| conn.query_row(&format!("PRAGMA {name}"), [], |r| r.get::<_, i64>(0)).unwrap();
+        // `synchronous` 2 is FULL (<https://sqlite.org/pragma.html#pragma_synchronous>).
+        let expected = [
+            ("synchronous", 2),
+            ("wal_autocheckpoint", 0),
+            ("foreign_keys", 1),
+            ("trusted_schema", 0),
+            ("cell_size_check", 1),
+            ("busy_timeout", 5000),
+        ];
+        for (name, value) in expected {
+            assert_eq!(number(name), value, "{name}");
+        }
+        let mode: String = conn.query_row("PRAGMA journal_mode", [], |r| r.get(0)).unwrap();
+        assert_eq!(mode, "wal");
+        assert!(conn.db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE).unwrap());
+    }
+
+    #[test]
+    fn a_payments_events_are_found_without_reading_its_gateways_others() {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(STEPS[0]).unwrap();
+        let plan = format!("EXPLAIN QUERY PLAN {}", crate::payment::REPORTS);
+        let plan: String = conn.query_row(&plan, ["", ""], |row| row.get("detail")).unwrap();
+        assert_eq!(plan, "SEARCH reports USING PRIMARY KEY (gateway=? AND payment=?)");
     }
 
     #[test]

@@ -84,8 +84,8 @@ impl From<tokio::task::JoinError> for Error {
     }
 }
 
-/// The words of a plugin's error.
-pub(crate) fn words(error: &types::Error) -> String {
+/// The words of a plugin's error, for a person.
+pub fn words(error: &types::Error) -> String {
     match error {
         types::Error::Invalid(text) => text.clone(),
         types::Error::NotFound => "not found".into(),

@@ -35,7 +35,7 @@ use tokio::sync::Notify;
 
 pub use deliver::{Delivered, Delivery, Proof, Refusal};
 pub use edit::{EditError, Editor};
-pub use error::Error;
+pub use error::{Error, words};
 pub use keys::{Library, NodeKeys, SealError, random, seal};
 pub use open::{Opener, open_file};
 pub use publish::{Progress, PublishOptions, Published};

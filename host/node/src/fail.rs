@@ -83,7 +83,7 @@ impl From<fondaco_store::Error> for Fail {
 impl From<fondaco_trust::KeyFileError> for Fail {
     fn from(error: fondaco_trust::KeyFileError) -> Self {
         let text = chain(&error);
-        if matches!(error, fondaco_trust::KeyFileError::Exposed(..)) { Self::refused(text) } else { Self::failed(text) }
+        if matches!(error, fondaco_trust::KeyFileError::Exposed { .. }) { Self::refused(text) } else { Self::failed(text) }
     }
 }
 impl From<fondaco_trust::Refusal> for Fail {

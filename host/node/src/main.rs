@@ -1,2 +1,126 @@
-//! The fondaco node and its command line.
-fn main() {}
+//! The fondaco node and its command line. This is the composition root: it reads arguments, opens what a command needs,
+//! and turns a failure into a sentence and an exit code.
+
+mod cli;
+mod commands;
+mod control;
+mod fail;
+mod folder;
+mod node;
+mod out;
+mod plugins;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use cli::{Cli, Command, NodeCommand};
+use fail::{Done, Fail};
+use folder::Folder;
+use node::Node;
+use out::Out;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if matches!(cli.command, Command::CompilePlugin) {
+        return match fondaco_runtime::compile_stdin() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                eprintln!("{why}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    log(cli.verbose, matches!(cli.command, Command::Up(_)));
+    let json = cli.json;
+    let done = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let done = runtime.block_on(run(cli));
+            // A blocking read that hangs on a dead disk must not hold the process.
+            runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+            done
+        }
+        Err(e) => Err(Fail::failed(e)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fail) => {
+            if json {
+                println!("{}", serde_json::json!({ "error": fail.text, "code": fail.code }));
+            }
+            eprintln!("fondaco: {fail}");
+            ExitCode::from(fail.code)
+        }
+    }
+}
+
+/// The log goes to standard error: warnings for commands, what operators want to know for a running node.
+fn log(verbose: u8, is_node: bool) {
+    let level = match (verbose, is_node) {
+        (0, false) => "warn,plugin=info",
+        (0, true) => "info",
+        (1, _) => "debug,wasmtime=info,hyper=info",
+        _ => "trace",
+    };
+    let filter = EnvFilter::new(level);
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}
+
+async fn run(cli: Cli) -> Done {
+    let out = Out::terminal();
+    let json = cli.json;
+    match cli.command {
+        Command::Init(args) => commands::init(&args, json, &out),
+        Command::Check(args) => commands::check(&Folder::open(&cli.dir)?, args.deep, json, &out).await,
+        Command::Up(args) => commands::up(Folder::open(&cli.dir)?, &args, json, &out).await,
+        Command::Key(args) => commands::key(&cli.dir, &args, json, &out),
+        Command::Trust(args) => commands::trust(&Folder::open(&cli.dir)?, &args, json, &out),
+        Command::Open(args) => commands::open(&Folder::open(&cli.dir)?, &args, json, &out).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "fondaco", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::CompilePlugin => Ok(()),
+        Command::Node(command) => on_data(&Folder::open(&cli.dir)?, command, json, &out).await,
+    }
+}
+
+/// Has the running node carry out a command, or opens the data for it.
+async fn on_data(folder: &Folder, command: NodeCommand, json: bool, out: &Out) -> Done {
+    let command = prepared(folder, command, out)?;
+    if let NodeCommand::Plugin(cli::Plugin::Verify { bundle }) = &command {
+        return commands::verify_offline(folder, bundle, json, out).map(|_| ());
+    }
+    let deployment = folder.deployment()?;
+    if let Some(done) = control::ask(&folder.socket(&deployment), &command, json, out).await {
+        return done;
+    }
+    let node = Node::open(folder.clone(), None).await?;
+    let done = commands::run(&node, command, json, out).await;
+    node.close().await;
+    done
+}
+
+/// Paths made absolute, and consent asked for where there is a person to ask.
+fn prepared(folder: &Folder, command: NodeCommand, out: &Out) -> Done<NodeCommand> {
+    let full = |p: std::path::PathBuf| std::path::absolute(&p).unwrap_or(p);
+    Ok(match command {
+        NodeCommand::Publish(mut args) => {
+            args.source = full(args.source);
+            args.work = args.work.map(full);
+            NodeCommand::Publish(args)
+        }
+        NodeCommand::Get(mut args) => {
+            let slug = args.work.rsplit('/').next().unwrap_or_default().to_owned();
+            args.out = Some(full(args.out.unwrap_or_else(|| slug.into())));
+            NodeCommand::Get(args)
+        }
+        NodeCommand::Plugin(cli::Plugin::Install { bundle, grant: None, allow_rollback }) => {
+            let bundle = full(bundle);
+            let grant = Some(commands::consent(folder, &bundle, out)?);
+            NodeCommand::Plugin(cli::Plugin::Install { bundle, grant, allow_rollback })
+        }
+        NodeCommand::Plugin(command) => NodeCommand::Plugin(commands::absolute(command)),
+        other => other,
+    })
+}

@@ -62,10 +62,6 @@ impl Out {
         }
     }
 
-    /// A line of the result.
-    pub fn line(&self, text: impl Into<String>) {
-        self.say(Said::Line(text.into()));
-    }
     /// A remark.
     pub fn note(&self, text: impl Into<String>) {
         self.say(Said::Note(text.into()));

@@ -98,3 +98,51 @@ pub fn sign_bundle(bundle: Vec<u8>, key: &KeyPair) -> Result<Vec<u8>, AuthorErro
 fn path(name: &'static str) -> Result<BundlePath, AuthorError> {
     name.parse().map_err(|_| AuthorError::Reserved(name))
 }
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    const REQUEST: &str = "schema = 1\nid = \"org.nightowl.shelf\"\nversion = \"1.4.0\"\nkind = \"search\"\napi = \"^0.1\"\n\
+        component = \"plugin.wasm\"\nlicense = \"MIT\"\n[text.en]\nname = \"Shelf\"\nsummary = \"A shop window\"\n";
+
+    fn prepared(request: &str, paths: &[&str]) -> Result<Vec<u8>, AuthorError> {
+        let files = paths.iter().map(|p| (p.parse().unwrap(), b"x".to_vec())).collect();
+        let manifest = Manifest::parse_request(request).unwrap();
+        prepare(manifest, files, datetime!(2030-01-31 12:00 UTC), None)
+    }
+
+    #[test]
+    fn refuses_to_pack_what_would_be_refused() {
+        assert!(prepared(REQUEST, &["plugin.wasm"]).is_ok());
+        assert!(matches!(prepared(REQUEST, &["other.wasm"]), Err(AuthorError::Manifest(_))));
+        for reserved in [MANIFEST_FILE, SIGNATURE_FILE] {
+            assert!(
+                matches!(prepared(REQUEST, &["plugin.wasm", reserved]), Err(AuthorError::Reserved(_))),
+                "{reserved}"
+            );
+        }
+        // Still short enough as a request.
+        let summary = "x".repeat(MAX_FILE_BYTES - REQUEST.len());
+        let long = REQUEST.replace("A shop window", &summary);
+        assert!(matches!(prepared(&long, &["plugin.wasm"]), Err(AuthorError::ManifestTooLong(_))));
+    }
+
+    #[test]
+    fn refuses_to_sign_beside_signatures_of_another_manifest() {
+        let key = KeyPair::from_seed(&[1; 32]).unwrap();
+        let one = sign_bundle(prepared(REQUEST, &["plugin.wasm"]).unwrap(), &key).unwrap();
+        let other = Bundle::parse(prepared(&REQUEST.replace("1.4.0", "1.5.0"), &["plugin.wasm"]).unwrap()).unwrap();
+        let signatures = Bundle::parse(one.clone()).unwrap().get(SIGNATURE_FILE).unwrap().to_vec();
+        let mut files: BTreeMap<BundlePath, _> =
+            other.paths().map(|p| (p.clone(), other.get(p.as_str()).unwrap().to_vec())).collect();
+        files.insert(SIGNATURE_FILE.parse().unwrap(), signatures);
+        assert!(matches!(sign_bundle(pack(&files).unwrap(), &key), Err(AuthorError::OtherManifest)));
+        files.remove(SIGNATURE_FILE);
+        files.remove(MANIFEST_FILE);
+        assert!(matches!(sign_bundle(pack(&files).unwrap(), &key), Err(AuthorError::NoManifest)));
+        assert_eq!(sign_bundle(one.clone(), &key).unwrap(), one, "to sign again changes nothing");
+    }
+}

@@ -130,7 +130,7 @@ fn bounded(name: &str, value: &str, most: usize) -> Result<()> {
 
 fn line(name: &str, value: &str, most: usize) -> Result<String> {
     bounded(name, value, most)?;
-    if false {
+    if value.chars().any(breaks) {
         return refuse(format!("field {name:?} has a line break or a control character"));
     }
     Ok(value.trim().to_owned())

@@ -95,7 +95,7 @@ fn mailto(address: &str, subject: &str, body: Option<&str>) -> String {
     let mut link = format!("mailto:{}@{}?subject={}", encode(local), encode(domain), encode(subject));
     if let Some(body) = body {
         link.push_str("&body=");
-        link.push_str(&encode(&body));
+        link.push_str(&encode(&body.replace('\n', "\r\n")));
     }
     link
 }

@@ -198,7 +198,7 @@ impl Piece<'_> {
             address = escape(&self.address),
             code = self.code,
             brand = escape(self.brand),
-            notice = "",
+            notice = escape(&self.notice),
             marks = marks(format)?,
         )
         .map_err(written)?;

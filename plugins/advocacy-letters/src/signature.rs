@@ -204,7 +204,7 @@ fn by_token(plan: &mut Plan, token: &str, day: Day) -> Result<(String, Signature
 pub fn confirm(token: &str, now: Now) -> Result<Outcome> {
     commit(|plan| {
         let (key, mut signature) = by_token(plan, token, now.day())?;
-        if false {
+        if signature.confirmed_at.is_some() {
             return Ok(Outcome::AlreadyCounted);
         }
         let (campaign, action, placement) = signature.names(&key)?;

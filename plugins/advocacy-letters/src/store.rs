@@ -115,7 +115,7 @@ pub fn commit<T>(mut f: impl FnMut(&mut Plan) -> Result<T>) -> Result<T> {
             Some(value) => Write::Put(Entry { key, value }),
             None => Write::Delete(key),
         });
-        let batch: Vec<_> = checks.filter(|_| false).chain(writes).collect();
+        let batch: Vec<_> = checks.chain(writes).collect();
         #[cfg(test)]
         tests::before_apply();
         match storage::apply(&batch) {

@@ -94,7 +94,7 @@ fn counts() -> Result<Document> {
 /// before it makes it text.
 fn cell(value: &str) -> String {
     let guarded =
-        if value.starts_with(['%']) { format!("'{value}") } else { value.to_owned() };
+        if value.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{value}") } else { value.to_owned() };
     if guarded.contains([',', '"', '\n', '\r']) { format!("\"{}\"", guarded.replace('"', "\"\"")) } else { guarded }
 }
 

@@ -124,7 +124,7 @@ fn seconds(at: &str) -> Option<u64> {
 
 /// The works whose numbers share a quotient by [`PER_BLOCK`]. Strings are stored once in a block.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Block<S = String>(Vec<Option<Attributes<S>>>);
+pub struct Block(Vec<Option<Attributes>>);
 
 /// The strings of a block, by the number under which the works name them.
 #[derive(Default)]
@@ -190,55 +190,74 @@ impl Block {
     }
 }
 
-impl<S: Clone> Block<S> {
-    /// Reads a stored value; `keep` turns its strings into what the caller holds. Titles are left empty unless asked for.
-    pub fn decode(bytes: &[u8], mut keep: impl FnMut(&str) -> S, titles: bool) -> Result<Self> {
-        let mut r = Reader::new(bytes);
-        let strings: Vec<S> = r.list(|r| Ok(keep(r.str()?)))?;
-        let string = |r: &mut Reader<'_>| {
-            let number: usize = r.int()?;
-            strings.get(number).cloned().ok_or_else(codec::damaged)
-        };
-        let mut slots = Vec::with_capacity(PER_BLOCK as usize);
-        while !r.is_empty() {
-            let Some(kind) = r.byte()?.checked_sub(1) else {
-                slots.push(None);
-                continue;
-            };
-            let published = r.int()?;
-            let flags = r.byte()?;
-            let language = if flags & 2 != 0 { Some(string(&mut r)?) } else { None };
-            let licence = if flags & 4 != 0 { Some(string(&mut r)?) } else { None };
-            let tags = r.list(string)?;
-            let offers = r.list(|r| {
-                let (asset, price) = (string(r)?, r.wide()?);
-                let scheme = if r.byte()? == 0 { None } else { Some(string(r)?) };
-                Ok(Offer { asset, price, scheme })
-            })?;
-            let title = r.str()?;
-            let title = if titles { title.to_owned() } else { String::new() };
-            slots.push(Some(Attributes {
-                kind,
-                published,
-                language,
-                licence,
-                tags,
-                offers,
-                clear: flags & 1 != 0,
-                title,
-            }));
-        }
-        Ok(Self(slots))
+impl Block {
+    /// As stored.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut block = Self::default();
+        let keep = |_: &mut Self, text: &str| text.to_owned();
+        visit(&mut block, bytes, 0, true, |_| true, keep, |block, doc, a| block.set(doc, Some(a.clone())))?;
+        Ok(block)
     }
     /// The work with this number.
-    pub fn get(&self, doc: u32) -> Option<&Attributes<S>> {
+    pub fn get(&self, doc: u32) -> Option<&Attributes> {
         self.0.get((doc % PER_BLOCK) as usize)?.as_ref()
     }
-    /// The works of block number `block`, with their numbers.
-    pub fn works(&self, block: u32) -> impl Iterator<Item = (u32, &Attributes<S>)> {
-        let first = block * PER_BLOCK;
-        (first..).zip(&self.0).filter_map(|(doc, slot)| Some((doc, slot.as_ref()?)))
+}
+
+/// Calls `each` with the `wanted` works of a stored block whose numbers begin at `first`. `keep` turns a string into what
+/// the caller holds, once in a block and only where a wanted work has it; titles are left empty unless asked for. One
+/// value is filled again for every work, since a broad query visits them all.
+pub fn visit<C, S: Clone + Default>(
+    context: &mut C,
+    bytes: &[u8],
+    first: u32,
+    titles: bool,
+    wanted: impl Fn(u32) -> bool,
+    keep: impl Fn(&mut C, &str) -> S,
+    mut each: impl FnMut(&mut C, u32, &Attributes<S>),
+) -> Result<()> {
+    let mut r = Reader::new(bytes);
+    let strings: Vec<&str> = r.list(Reader::str)?;
+    let mut kept: Vec<Option<S>> = vec![None; strings.len()];
+    let mut a = Attributes::default();
+    for doc in first.. {
+        if r.is_empty() {
+            break;
+        }
+        let Some(kind) = r.byte()?.checked_sub(1) else { continue };
+        let is_wanted = wanted(doc);
+        let mut string = |r: &mut Reader<'_>| {
+            let number: usize = r.int()?;
+            let text = strings.get(number).ok_or_else(codec::damaged)?;
+            let slot = kept.get_mut(number).ok_or_else(codec::damaged)?;
+            Ok(if is_wanted { slot.get_or_insert_with(|| keep(context, text)).clone() } else { S::default() })
+        };
+        a.kind = kind;
+        a.published = r.int()?;
+        let flags = r.byte()?;
+        a.clear = flags & 1 != 0;
+        a.language = if flags & 2 != 0 { Some(string(&mut r)?) } else { None };
+        a.licence = if flags & 4 != 0 { Some(string(&mut r)?) } else { None };
+        a.tags.clear();
+        for _ in 0..r.int::<u32>()? {
+            a.tags.push(string(&mut r)?);
+        }
+        a.offers.clear();
+        for _ in 0..r.int::<u32>()? {
+            let (asset, price) = (string(&mut r)?, r.wide()?);
+            let scheme = if r.byte()? == 0 { None } else { Some(string(&mut r)?) };
+            a.offers.push(Offer { asset, price, scheme });
+        }
+        let title = r.str()?;
+        a.title.clear();
+        if titles {
+            a.title.push_str(title);
+        }
+        if is_wanted {
+            each(context, doc, &a);
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -278,10 +297,16 @@ mod tests {
         block.set(3, Some(Attributes::of(&work)));
         block.set(64 + 9, Some(Attributes::of(&testing::work("k/b", "Other"))));
         let bytes = block.encode().unwrap();
-        let read = Block::decode(&bytes, str::to_owned, true).unwrap();
+        let read = Block::decode(&bytes).unwrap();
         assert_eq!(read.get(3), Some(&Attributes::of(&work)));
-        assert_eq!(read.works(2).map(|(doc, _)| doc).collect::<Vec<_>>(), [131, 137]);
-        assert!(Block::decode(&bytes[..20], str::to_owned, true).is_err());
+        assert_eq!(read.get(4), None);
+        assert!(Block::decode(&bytes[..20]).is_err());
+        let (mut kept, mut seen) = (Vec::new(), Vec::new());
+        let keep = |kept: &mut Vec<String>, text: &str| kept.push(text.to_owned());
+        visit(&mut kept, &bytes, 128, false, |doc| doc != 131, keep, |_, doc, a| seen.push((doc, a.title.clone())))
+            .unwrap();
+        assert_eq!(seen, [(137, String::new())]);
+        assert_eq!(kept, ["en", "CC-BY-4.0"], "each string once");
         block.set(3, None);
         block.set(9, None);
         assert_eq!(block.encode(), None);

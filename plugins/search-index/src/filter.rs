@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use fondaco_sdk::{Error, Facet, Query, Result, storage};
 
-use crate::attributes::{self, Attributes, Block};
+use crate::attributes::{self, Attributes};
 use crate::field::{KINDS, kind_name};
 use crate::{codec, keys, kv, text};
 
@@ -165,57 +165,69 @@ impl<'a> Filter<'a> {
         titles: bool,
         mut each: impl FnMut(&Self, u32, f64, &Attributes<u32>),
     ) -> Result<()> {
-        let mut visit = |this: &mut Self, doc: u32, score: f64, a: &Attributes<u32>| {
-            if this.passes(a) {
-                this.count(a);
-                each(this, doc, score, a);
-            }
-        };
-        let Some(wanted) = wanted else {
-            return self.blocks(0, u32::MAX, titles, |this, number, block| {
-                block.works(number).for_each(|(doc, a)| visit(this, doc, 0.0, a));
-            });
-        };
         let of = |doc: u32| doc / attributes::PER_BLOCK;
-        let chunks: Vec<&[(u32, f64)]> = wanted.chunk_by(|a, b| of(a.0) == of(b.0)).collect();
-        let (Some(first), Some(last)) = (wanted.first(), wanted.last()) else { return Ok(()) };
+        let Some(wanted) = wanted else {
+            return self.blocks(0, u32::MAX, |this, number, bytes| this.visit(number, bytes, titles, None, &mut each));
+        };
+        let chunks: Vec<(u32, &[(u32, f64)])> =
+            wanted.chunk_by(|a, b| of(a.0) == of(b.0)).filter_map(|c| Some((of(c.first()?.0), c))).collect();
+        let (Some((first, _)), Some((last, _))) = (chunks.first(), chunks.last()) else { return Ok(()) };
         if chunks.len() <= FEW_BLOCKS {
-            for chunk in &chunks {
-                let number = chunk.first().map_or(0, |(doc, _)| of(*doc));
-                let bytes = kv::get(&keys::attributes(number))?.ok_or_else(codec::damaged)?;
-                let block = Block::decode(&bytes, |text| self.keep(text), titles)?;
-                for (doc, score) in *chunk {
-                    visit(self, *doc, *score, block.get(*doc).ok_or_else(codec::damaged)?);
-                }
-            }
-            return Ok(());
+            return chunks.iter().try_for_each(|(number, chunk)| {
+                let bytes = kv::get(&keys::attributes(*number))?.ok_or_else(codec::damaged)?;
+                self.visit(*number, &bytes, titles, Some(chunk), &mut each)
+            });
         }
-        let mut chunks = chunks.into_iter().peekable();
-        self.blocks(of(first.0), of(last.0), titles, |this, number, block| {
-            let here = |chunk: &&[(u32, f64)]| chunk.first().is_some_and(|(doc, _)| of(*doc) == number);
-            for (doc, score) in chunks.next_if(here).into_iter().flatten() {
-                if let Some(a) = block.get(*doc) {
-                    visit(this, *doc, *score, a);
-                }
-            }
+        let mut left = chunks.iter().peekable();
+        self.blocks(*first, *last, |this, number, bytes| match left.next_if(|(next, _)| *next == number) {
+            Some((_, chunk)) => this.visit(number, bytes, titles, Some(chunk), &mut each),
+            None => Ok(()),
         })
     }
 
+    /// The works of one block: those of `chunk`, or all.
+    fn visit(
+        &mut self,
+        number: u32,
+        bytes: &[u8],
+        titles: bool,
+        chunk: Option<&[(u32, f64)]>,
+        each: &mut impl FnMut(&Self, u32, f64, &Attributes<u32>),
+    ) -> Result<()> {
+        let score = |doc: u32| match chunk {
+            Some(chunk) => chunk.binary_search_by_key(&doc, |(d, _)| *d).ok().and_then(|at| Some(chunk.get(at)?.1)),
+            None => Some(0.0),
+        };
+        let first = number.saturating_mul(attributes::PER_BLOCK);
+        attributes::visit(
+            self,
+            bytes,
+            first,
+            titles,
+            |doc| score(doc).is_some(),
+            Self::keep,
+            |this, doc, a| {
+                if this.passes(a) {
+                    this.count(a);
+                    each(this, doc, score(doc).unwrap_or(0.0), a);
+                }
+            },
+        )
+    }
+
+    /// Calls `each` with the stored blocks from `first` to `last`.
     fn blocks(
         &mut self,
         first: u32,
         last: u32,
-        titles: bool,
-        mut each: impl FnMut(&mut Self, u32, &Block<u32>),
+        mut each: impl FnMut(&mut Self, u32, &[u8]) -> Result<()>,
     ) -> Result<()> {
         let end = last.checked_add(1).map_or_else(|| storage::after(b"a"), keys::attributes);
         let mut from = keys::attributes(first);
         loop {
             let page = kv::scan(&from, &end, SCAN)?;
             for entry in &page {
-                let number = keys::number_of(&entry.key).ok_or_else(codec::damaged)?;
-                let block = Block::decode(&entry.value, |text| self.keep(text), titles)?;
-                each(self, number, &block);
+                each(self, keys::number_of(&entry.key).ok_or_else(codec::damaged)?, &entry.value)?;
             }
             match page.last() {
                 Some(last) if page.len() >= SCAN as usize => {

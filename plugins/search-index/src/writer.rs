@@ -103,7 +103,7 @@ impl Step {
         let number = doc / attributes::PER_BLOCK;
         if !self.blocks.contains_key(&number) {
             let stored = self.get(&keys::attributes(number))?;
-            let block = stored.map_or_else(|| Ok(Block::default()), |b| Block::decode(&b, str::to_owned, true))?;
+            let block = stored.map_or_else(|| Ok(Block::default()), |b| Block::decode(&b))?;
             self.blocks.insert(number, block);
         }
         Ok(self.blocks.entry(number).or_default())

@@ -1,4 +1,5 @@
 //! The commands as an author runs them.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic, and so may its helpers")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -27,7 +28,8 @@ fn done(arguments: &[&str]) -> Value {
 /// Runs a command that must fail, and gives its exit code and the texts of its error.
 fn failed(arguments: &[&str]) -> (i32, String) {
     let output = fondaco(&[arguments, &["--json"]].concat());
-    let answer: Value = serde_json::from_slice(&output.stdout).expect(&text(&output.stderr));
+    assert_ne!(output.stdout.len(), 0, "{}", text(&output.stderr));
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
     let code = output.status.code().unwrap();
     assert_eq!(answer["error"]["code"], code);
     (code, format!("{} {}", answer["error"]["message"], answer["error"]["causes"]))
@@ -225,57 +227,52 @@ fn cargo(folder: &Path, target: &Path, arguments: &[&str]) {
     assert!(!words.contains("warning:"), "the code of a new plugin has warnings: {words}");
 }
 
-/// A workspace with the versions of this one, so that nothing has to be fetched.
-fn workspace(name: &str) -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
+/// An empty folder with the versions of this workspace, so that nothing has to be fetched, and a target folder. Both are
+/// the same each time: what was compiled once stays good.
+fn workspace(name: &str) -> (PathBuf, PathBuf) {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let folder = place.join("source");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).unwrap();
+    }
+    fs::create_dir_all(&folder).unwrap();
     let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.lock");
-    fs::copy(lock, folder.path().join("Cargo.lock")).unwrap();
-    (folder, Path::new(env!("CARGO_TARGET_TMPDIR")).join(name))
+    fs::copy(lock, folder.join("Cargo.lock")).unwrap();
+    (folder, place.join("target"))
 }
 
 #[test]
 fn a_new_plugin_of_every_kind_passes_its_own_tests_and_builds_as_a_component() {
     let (folder, target) = workspace("cargo-fondaco-new");
-    fs::write(folder.path().join("Cargo.toml"), "[workspace]\nresolver = \"3\"\nmembers = [\"new-*\"]\n").unwrap();
+    fs::write(folder.join("Cargo.toml"), "[workspace]\nresolver = \"3\"\nmembers = [\"new-*\"]\n").unwrap();
     for kind in KINDS {
-        let path = folder.path().join(format!("new-{kind}"));
+        let path = folder.join(format!("new-{kind}"));
         let answer = done(&["new", path.to_str().unwrap(), "--kind", kind, "--sdk", &sdk(), "--member"]);
         assert_eq!(answer["id"], format!("org.example.new-{kind}"));
     }
-    cargo(folder.path(), &target, &["test", "--workspace"]);
-    cargo(folder.path(), &target, &["build", "--workspace", "--target", "wasm32-wasip2"]);
+    cargo(&folder, &target, &["test", "--workspace"]);
+    cargo(&folder, &target, &["build", "--workspace", "--target", "wasm32-wasip2"]);
 
-    // The workspace has no profile "plugin" yet: `build` falls back, and uses it once it is there.
-    let build = |profile: &str| {
-        let path = folder.path().join("new-storefront");
-        let output = Command::new(env!("CARGO_BIN_EXE_cargo-fondaco"))
-            .args(["fondaco", "build", "--json", "--path", path.to_str().unwrap()])
-            .envs([("CARGO_TARGET_DIR", target.to_str().unwrap()), ("CARGO_NET_OFFLINE", "true")])
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(answer["profile"], profile, "{}", text(&output.stderr));
-        let component = PathBuf::from(answer["component"].as_str().unwrap());
-        assert!(component.starts_with(target.join("wasm32-wasip2").join(profile)), "{}", component.display());
-        assert_eq!(&fs::read(component).unwrap()[..8], EMPTY_COMPONENT);
-    };
-    build("release");
-    let profile = "[profile.plugin]\ninherits = \"release\"\nopt-level = \"s\"\n";
-    fs::write(
-        folder.path().join("Cargo.toml"),
-        format!("[workspace]\nresolver = \"3\"\nmembers = [\"new-*\"]\n{profile}"),
-    )
-    .unwrap();
-    build("plugin");
+    // This workspace has no profile "plugin".
+    let output = Command::new(env!("CARGO_BIN_EXE_cargo-fondaco"))
+        .args(["fondaco", "build", "--json", "--path", folder.join("new-storefront").to_str().unwrap()])
+        .envs([("CARGO_TARGET_DIR", target.to_str().unwrap()), ("CARGO_NET_OFFLINE", "true")])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["profile"], "release");
+    let component = PathBuf::from(answer["component"].as_str().unwrap());
+    assert!(component.starts_with(target.join("wasm32-wasip2/release")), "{}", component.display());
+    assert_eq!(&fs::read(component).unwrap()[..8], EMPTY_COMPONENT);
 }
 
 #[test]
 fn a_new_plugin_that_stands_alone_is_built_and_packed_twice_to_the_same_bytes() {
     let (folder, target) = workspace("cargo-fondaco-alone");
-    let (plugin, out) = (folder.path().join("counter"), folder.path().join("out"));
+    let (plugin, out) = (folder.join("counter"), folder.join("out"));
     done(&["new", plugin.to_str().unwrap(), "--kind", "payment", "--sdk", &sdk()]);
-    fs::rename(folder.path().join("Cargo.lock"), plugin.join("Cargo.lock")).unwrap();
+    fs::rename(folder.join("Cargo.lock"), plugin.join("Cargo.lock")).unwrap();
     let pack = |more: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_cargo-fondaco"))
             .args(["pack", "--json", "--released", RELEASED, "--path", plugin.to_str().unwrap(), "--out"])

@@ -1,2 +1,41 @@
-//! The project's own tasks.
-fn main() {}
+//! The project's own tasks, behind the aliases of `.cargo/config.toml`: `cargo demo`, `cargo verify`, `cargo figures`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use fondaco_tests::tasks::{demo, figures, verify};
+
+#[derive(Parser)]
+#[command(bin_name = "cargo")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build everything, make a shop with real works in it, and open it
+    Demo(demo::Options),
+    /// Check everything: formatting, lints, rules, tests, the demo and the browser
+    Verify(verify::Options),
+    /// Run the benchmarks, and print what they measure
+    Figures(figures::Options),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().task {
+        Task::Demo(options) => demo::run(&options),
+        Task::Verify(options) => verify::run(&options),
+        Task::Figures(options) => figures::run(&options),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            for cause in error.chain().skip(1) {
+                eprintln!("  because {cause}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

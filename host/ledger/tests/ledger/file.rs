@@ -17,10 +17,20 @@ async fn a_damaged_file_is_refused_in_words_and_left_alone() {
     }
     ledger.close().await;
     let sound = std::fs::read(&path).unwrap();
+    // A table that opening does not read: only the check of the whole file finds it.
+    let page: u32 = Connection::open(&path)
+        .unwrap()
+        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'kv_usage'", [], |row| row.get(0))
+        .unwrap();
+    let mut hidden = sound.clone();
+    let page = page as usize;
+    hidden[(page - 1) * 4096..page * 4096].fill(0xaa);
     let cut = sound[..sound.len() / 2].to_vec();
     let mut overwritten = sound.clone();
     overwritten[4096..].iter_mut().for_each(|b| *b = 0xaa);
-    for damaged in [cut, overwritten, b"this is no database, but it is longer than its header would be".repeat(99)] {
+    for damaged in
+        [hidden, cut, overwritten, b"this is no database, but it is longer than its header would be".repeat(99)]
+    {
         std::fs::write(&path, &damaged).unwrap();
         let refused = Ledger::open(&path, options()).err().unwrap();
         assert!(matches!(refused, Error::Damaged { .. }), "{refused:?}");

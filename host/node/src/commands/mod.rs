@@ -1,0 +1,37 @@
+//! What the commands do. Those in [`run`] need the node's data, and are carried out by whoever holds it.
+
+mod check;
+mod init;
+mod keys;
+mod open;
+mod plugin;
+mod up;
+mod works;
+
+use crate::cli::NodeCommand;
+use crate::fail::Done;
+use crate::node::Node;
+use crate::out::Out;
+
+pub use check::check;
+pub use init::init;
+pub use keys::{key, trust};
+pub use open::open;
+pub use plugin::{absolute, consent, verify_offline};
+pub use up::up;
+
+/// Carries out a command on the node's data.
+pub async fn run(node: &Node, command: NodeCommand, json: bool, out: &Out) -> Done {
+    match command {
+        NodeCommand::Publish(args) => works::publish(node, args, json, out).await,
+        NodeCommand::Unpublish { work } => works::unpublish(node, &work, json, out).await,
+        NodeCommand::Works => works::list(node, json, out).await,
+        NodeCommand::Search(args) => works::search(node, args, json, out).await,
+        NodeCommand::Get(args) => works::get(node, args, json, out).await,
+        NodeCommand::Orders { limit } => works::orders(node, limit, json, out).await,
+        NodeCommand::Plugin(args) => plugin::run(node, args, json, out).await,
+        NodeCommand::Status => check::status(node, json, out).await,
+        NodeCommand::Gc { grace_hours } => check::gc(node, grace_hours, json, out).await,
+        NodeCommand::DeepCheck => check::deep(node, json, out).await,
+    }
+}

@@ -1,0 +1,93 @@
+//! `fondaco up`: runs the node until it is told to stop, then stops in order: nothing new is accepted, what is under way
+//! ends within its time, the data is closed.
+
+use std::sync::Arc;
+
+use fondaco_gateway::{Gateway, Limits};
+use fondaco_schemas::Deployment;
+use tokio::sync::watch;
+
+use crate::cli::Up;
+use crate::control;
+use crate::fail::{Done, Fail};
+use crate::folder::Folder;
+use crate::node::Node;
+use crate::out::Out;
+
+/// Runs the node.
+pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
+    let deployment = folder.deployment()?;
+    let address = args.listen.unwrap_or(deployment.gateway.listen);
+    // The port is taken before the data is opened: a second node on the same port harms nothing and says so at once.
+    let listener = Gateway::bind(address).await.map_err(Fail::unavailable)?;
+    let bound = listener.local_addr().map_err(Fail::failed)?;
+    let base_url = deployment.brand.base_url.is_none().then(|| format!("http://{bound}"));
+    let node = Arc::new(Node::open(folder, base_url).await?);
+    let socket = control::listen(&node.folder.socket(&node.deployment))?;
+    let gateway = Gateway::new(listener, node.market.clone(), limits(&node.deployment));
+    let url = node.market.base_url().to_owned();
+    let (stop, stopped) = watch::channel(false);
+
+    let serving = tokio::spawn(gateway.serve(stopped.clone()));
+    let feeding = tokio::spawn({
+        let (market, stopped) = (node.market.clone(), stopped.clone());
+        async move { market.keep_feeding(stopped).await }
+    });
+    let settling = tokio::spawn({
+        let (market, stopped) = (node.market.clone(), stopped.clone());
+        async move { market.keep_reconciling(stopped).await }
+    });
+    let controlling = tokio::spawn(control::serve(socket, node.clone(), stopped));
+
+    out.result(
+        json,
+        || serde_json::json!({ "event": "ready", "url": url, "listen": bound.to_string() }),
+        || format!("{} is open at {url}/", node.deployment.brand.name),
+    );
+    signalled().await?;
+    if !json {
+        out.note("stopping; once more stops at once");
+    }
+    let _ = stop.send(true);
+    tokio::spawn(async {
+        if signalled().await.is_ok() {
+            std::process::exit(1);
+        }
+    });
+    for task in [serving, feeding, settling, controlling] {
+        if let Err(error) = task.await {
+            tracing::error!(%error, "a part of the node did not stop as it should");
+        }
+    }
+    let _ = std::fs::remove_file(node.folder.socket(&node.deployment));
+    match Arc::try_unwrap(node) {
+        Ok(node) => node.close().await,
+        Err(node) => node.market.ledger().close().await,
+    }
+    Ok(())
+}
+
+fn limits(deployment: &Deployment) -> Limits {
+    let given = &deployment.gateway.limits;
+    let size = |n: fondaco_schemas::ByteSize| usize::try_from(n.get()).unwrap_or(usize::MAX);
+    Limits {
+        connections: given.connections as usize,
+        connections_per_address: given.connections_per_address as usize,
+        header_bytes: size(given.headers),
+        body_bytes: size(given.body),
+        // One clock for both: a connection is idle until the next request's headers have come.
+        header_time: given.header_time.duration().max(given.idle.duration().min(given.header_time.duration() * 2)),
+        body_time: given.body_time.duration(),
+        ..Limits::default()
+    }
+}
+
+/// Ctrl-c, or SIGTERM from whoever supervises the node.
+async fn signalled() -> Done {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut term = signal(SignalKind::terminate()).map_err(Fail::failed)?;
+    tokio::select! {
+        done = tokio::signal::ctrl_c() => done.map_err(Fail::failed),
+        _ = term.recv() => Ok(()),
+    }
+}

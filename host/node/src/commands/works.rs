@@ -1,0 +1,197 @@
+//! Works: publish, list, search, copy out; and the orders for them.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use fondaco_market::{Progress, PublishOptions};
+use fondaco_runtime::Context;
+use fondaco_runtime::wit::search_types::{Query, Reach, Sort};
+use fondaco_schemas::work_file::WORK_FILE;
+use fondaco_schemas::{Work, WorkFile};
+
+use crate::cli::{Get, Publish, Search, work_id};
+use crate::fail::{Done, Fail};
+use crate::folder::read_text;
+use crate::node::Node;
+use crate::out::{Out, Said};
+
+pub async fn publish(node: &Node, args: Publish, json: bool, out: &Out) -> Done {
+    let description = description_of(&args);
+    let about = WorkFile::parse(&read_text(&description)?)
+        .map_err(|e| Fail::failed(e.to_string().replace(WORK_FILE, &description.display().to_string())))?;
+    let progress = |step: Progress| match step {
+        Progress::Begin { bytes, .. } => out.say(Said::Begin(bytes)),
+        Progress::Bytes(bytes) => out.say(Said::Step(bytes)),
+        Progress::Sealing(path) if !json => out.note(format!("sealing {path}")),
+        Progress::Sealing(_) => {}
+    };
+    let options = PublishOptions { in_place: args.in_place };
+    let published = node.market.publish(&args.source, &about, options, &progress).await;
+    out.say(Said::End);
+    let published = published?;
+    out.result(
+        json,
+        || {
+            serde_json::json!({
+                "work": published.work, "release": published.release, "sequence": published.sequence,
+                "new": published.is_new, "files": published.files, "bytes": published.bytes,
+            })
+        },
+        || {
+            let what = if published.is_new { "published" } else { "was published already:" };
+            format!("{what} {} (release {}, {} files, {} bytes)\n  {}", about.title, published.sequence, published.files, published.bytes, published.work)
+        },
+    );
+    Ok(())
+}
+
+fn description_of(args: &Publish) -> PathBuf {
+    let beside = || if args.source.is_dir() { args.source.join(WORK_FILE) } else { args.source.with_file_name(WORK_FILE) };
+    args.work.clone().unwrap_or_else(beside)
+}
+
+pub async fn unpublish(node: &Node, work: &str, json: bool, out: &Out) -> Done {
+    let work = find(node, work).await?;
+    node.market.unpublish(&work.release.work).await?;
+    out.result(json, || serde_json::json!({ "work": work.release.work }), || format!("unpublished {}", work.release.title));
+    Ok(())
+}
+
+async fn find(node: &Node, text: &str) -> Done<Work> {
+    let publisher = crate::node::load_key(&node.folder.publisher_key(&node.deployment))?.public();
+    let id = work_id(text, publisher).map_err(Fail::usage)?;
+    let found = node.market.ledger().work(&id).await?;
+    found.ok_or_else(|| Fail::not_found(format!("there is no work {text:?} on this node; `fondaco works` lists them")))
+}
+
+pub async fn list(node: &Node, json: bool, out: &Out) -> Done {
+    let mut cursor: Option<String> = None;
+    let mut none = true;
+    loop {
+        let page = node.market.ledger().browse(cursor.as_deref(), 100).await?;
+        for work in &page.works {
+            none = false;
+            out.result(json, || serde_json::to_value(work).unwrap_or_default(), || describe(work));
+        }
+        match page.next {
+            Some(next) => cursor = Some(next),
+            None => break,
+        }
+    }
+    if none && !json {
+        out.note("nothing is published yet: `fondaco publish <folder>`");
+    }
+    Ok(())
+}
+
+fn describe(work: &Work) -> String {
+    let release = &work.release;
+    let offers: Vec<String> = release.offers.iter().map(|o| format!("{} {}", o.id, o.price)).collect();
+    let price = if offers.is_empty() { "free".to_owned() } else { offers.join(", ") };
+    format!("{:<24} {:<10} {}  ({price})", release.work.slug(), release.kind.as_str(), release.title)
+}
+
+pub async fn search(node: &Node, args: Search, json: bool, out: &Out) -> Done {
+    node.market.feed().await?;
+    let query = Query {
+        text: args.text.join(" "),
+        kinds: Vec::new(),
+        tags: Vec::new(),
+        language: None,
+        max_price: None,
+        drm_free: false,
+        facets: Vec::new(),
+        sort: Sort::Relevance,
+        cursor: None,
+        limit: args.limit,
+        reach: Reach::LocalOnly,
+        wait_ms: 0,
+    };
+    let results = node.market.search(&Context::node(), query).await?;
+    for hit in &results.hits {
+        let Ok(id) = hit.work.parse() else { continue };
+        let Some(work) = node.market.ledger().work(&id).await? else { continue };
+        let because: Vec<_> = hit.because.iter().map(|(why, weight)| serde_json::json!([why, weight])).collect();
+        out.result(
+            json,
+            || serde_json::json!({ "work": hit.work, "title": work.release.title, "score": hit.score, "because": because }),
+            || describe(&work),
+        );
+    }
+    if results.hits.is_empty() && !json {
+        out.note("nothing found");
+    }
+    Ok(())
+}
+
+pub async fn get(node: &Node, args: Get, json: bool, out: &Out) -> Done {
+    let work = find(node, &args.work).await?;
+    let folder = args.out.unwrap_or_else(|| PathBuf::from(work.release.work.slug()));
+    for file in &work.release.files {
+        if !Path::new(&file.path).components().all(|c| matches!(c, std::path::Component::Normal(_))) {
+            return Err(Fail::refused(format!("the release names a file outside its folder: {:?}", file.path)));
+        }
+    }
+    out.say(Said::Begin(work.release.files.iter().map(|f| f.size).sum()));
+    for file in work.release.files.clone() {
+        let (store, target) = (node.market.store().clone(), folder.join(target_name(&file)));
+        let (steps, mut read) = tokio::sync::mpsc::channel(8);
+        let task = tokio::task::spawn_blocking(move || {
+            copy_out(&store.get(file.hash)?, &target, &steps).map_err(|e| Fail::failed(format!("{}: {e}", target.display())))
+        });
+        while let Some(bytes) = read.recv().await {
+            out.say(Said::Step(bytes));
+        }
+        task.await.map_err(Fail::failed)??;
+    }
+    out.say(Said::End);
+    out.result(
+        json,
+        || serde_json::json!({ "work": work.release.work, "folder": folder }),
+        || format!("{} files in {}", work.release.files.len(), folder.display()),
+    );
+    Ok(())
+}
+
+fn target_name(file: &fondaco_schemas::FileInfo) -> String {
+    if file.protection.is_some() { format!("{}.sealed", file.path) } else { file.path.clone() }
+}
+
+/// Copies a blob to a file that appears when it is whole.
+fn copy_out(
+    blob: &fondaco_store::Blob,
+    target: &Path,
+    steps: &tokio::sync::mpsc::Sender<u64>,
+) -> std::io::Result<()> {
+    if let Some(parent) = target.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let mut name = target.as_os_str().to_owned();
+    name.push(".part");
+    let mut file = std::fs::File::create(&name)?;
+    let mut reader = blob.reader();
+    while let Some(piece) = reader.piece().map_err(std::io::Error::other)? {
+        file.write_all(&piece)?;
+        let _ = steps.blocking_send(piece.len() as u64);
+    }
+    file.sync_all()?;
+    std::fs::rename(&name, target)
+}
+
+pub async fn orders(node: &Node, limit: u32, json: bool, out: &Out) -> Done {
+    let orders = node.market.ledger().orders(None, None, limit).await?;
+    for order in &orders {
+        let due = &order.balance.due;
+        let note = if due.is_zero() { String::new() } else { format!(", {due} due") };
+        let gateway = order.gateway.as_deref().unwrap_or("-");
+        out.result(
+            json,
+            || serde_json::to_value(order).unwrap_or_default(),
+            || format!("{}  {}  {:<9}  {:>12}  {}  {gateway}{note}", order.created.date(), order.id, order.state, order.total, order.work.slug()),
+        );
+    }
+    if orders.is_empty() && !json {
+        out.note("no orders yet");
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! The composition root: the one place that knows every part. It opens them in order, and stops them in the reverse.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use fondaco_ledger::{EntitlementBody, Ledger};
+use fondaco_market::{Market, NodeKeys, Parts, Theme};
+use fondaco_runtime::{Compiler, Runtime};
+use fondaco_schemas::{Deployment, Entitlement};
+use fondaco_store::{Options, Store};
+use fondaco_trust::KeyPair;
+use tokio::sync::Mutex;
+
+use crate::fail::{Done, Fail, chain};
+use crate::folder::Folder;
+use crate::plugins;
+
+/// An opened deployment.
+pub struct Node {
+    /// Its folder.
+    pub folder: Folder,
+    /// Its file, as it was when the node was opened.
+    pub deployment: Deployment,
+    /// The flows.
+    pub market: Market,
+    /// What makes plugins of components.
+    pub runtime: Runtime,
+    /// One change of the installed plugins at a time.
+    pub installing: Mutex<()>,
+}
+
+impl Node {
+    /// Opens keys, store, ledger and plugins. `base_url`: the public address, where it is not the one of the file.
+    pub async fn open(folder: Folder, base_url: Option<String>) -> Done<Self> {
+        let deployment = folder.deployment()?;
+        let data = folder.data(&deployment);
+        let keys = NodeKeys::new(load_key(&folder.node_key(&deployment))?);
+        let publisher = load_key(&folder.publisher_key(&deployment))?;
+        let options = Options { quota_bytes: deployment.storage.quota.map(fondaco_schemas::ByteSize::get) };
+        let (blobs, database) = (data.join("blobs"), data.join(&deployment.database.file));
+        let signing = keys.clone();
+        let signer = Arc::new(move |body: &EntitlementBody| sign_entitlement(&signing, body));
+        // Both check themselves as they open, each on a thread of its own.
+        let store = tokio::task::spawn_blocking(move || Store::open(blobs, options));
+        let ledger = tokio::task::spawn_blocking(move || Ledger::open(database, fondaco_ledger::Options::new(signer)));
+        let compiler = compiler(data.join("cache"), &keys)?;
+        let runtime = tokio::task::spawn_blocking(move || Runtime::new(compiler));
+        let store = store.await.map_err(Fail::failed)??;
+        let ledger = ledger.await.map_err(Fail::failed)??;
+        let runtime = runtime.await.map_err(Fail::failed)??;
+        let (theme, problems) = Theme::read(folder.path(), &deployment.brand);
+        for problem in problems {
+            tracing::warn!("{problem}");
+        }
+        let market = Market::new(Parts {
+            folder: folder.path().to_owned(),
+            brand: deployment.brand.clone(),
+            base_url: base_url.unwrap_or_else(|| deployment.base_url()),
+            shop: deployment.shop.clone(),
+            store,
+            ledger,
+            keys,
+            publisher,
+            theme,
+        });
+        let node = Self { folder, deployment, market, runtime, installing: Mutex::new(()) };
+        plugins::load_all(&node).await?;
+        Ok(node)
+    }
+
+    /// Closes the ledger, which ends its writer.
+    pub async fn close(self) {
+        self.market.ledger().close().await;
+    }
+}
+
+/// Compiles in a child of this same program.
+pub fn compiler(cache: PathBuf, keys: &NodeKeys) -> Done<Compiler> {
+    let program = std::env::current_exe().map_err(|e| Fail::failed(format!("this program's own path: {e}")))?;
+    Ok(Compiler::new(program, vec!["compile-plugin".into()], cache, keys.derive("cache", b"compiled plugins")))
+}
+
+/// Loads a key file; others must not be able to read it.
+pub fn load_key(path: &std::path::Path) -> Done<KeyPair> {
+    if !path.exists() {
+        return Err(Fail::not_found(format!(
+            "the key {} is missing: restore it from a backup. A new one (`fondaco key new --out {}`) makes a new identity",
+            path.display(),
+            path.display()
+        )));
+    }
+    Ok(KeyPair::load(path)?)
+}
+
+/// Signs a right for its holder, so that another node can honour it.
+fn sign_entitlement(keys: &NodeKeys, body: &EntitlementBody) -> Vec<u8> {
+    let time = |at: time::OffsetDateTime| at.format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
+    let entitlement = Entitlement {
+        id: body.id.clone(),
+        work: body.work.clone(),
+        release: body.release,
+        offer: body.offer.clone(),
+        holder: body.holder,
+        granted: time(body.granted),
+        expires: body.expires.map(time),
+    };
+    match fondaco_trust::sign(keys.pair(), &entitlement) {
+        Ok(signed) => signed.encode(),
+        Err(error) => {
+            // Fields of bounded length always fit an envelope. A right without a signature still holds here.
+            tracing::error!(error = %chain(&error), "a right was not signed");
+            Vec::new()
+        }
+    }
+}
+
+/// The secrets of one plugin, from where the deployment file says.
+pub fn secrets(
+    folder: &Folder,
+    references: &BTreeMap<String, fondaco_schemas::deployment::SecretRef>,
+) -> Done<BTreeMap<String, String>> {
+    use fondaco_schemas::deployment::SecretRef;
+    let mut secrets = BTreeMap::new();
+    for (name, reference) in references {
+        let value = match reference {
+            SecretRef::Env(variable) => std::env::var(variable)
+                .map_err(|_| Fail::failed(format!("the secret {name:?}: the environment has no {variable}")))?,
+            SecretRef::File(path) => {
+                crate::folder::read_text(&folder.path().join(path))?.trim_end_matches(['\n', '\r']).to_owned()
+            }
+        };
+        secrets.insert(name.clone(), value);
+    }
+    Ok(secrets)
+}
