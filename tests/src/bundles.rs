@@ -102,3 +102,22 @@ fn read_index(file: &Path) -> Option<Vec<Bundle>> {
     let bundles = rows.into_iter().map(|(id, file, digest)| Bundle { id, file, digest });
     Some(bundles.collect()).filter(|all: &Vec<Bundle>| all.iter().all(|b| b.file.is_file()))
 }
+
+/// Packs a plugin as it was built, with another plugin.toml. Signed by `key`, or by nobody.
+pub fn repack(plugin: &str, into: &Path, key: Option<&Key>, change: impl Fn(String) -> String) -> Result<PathBuf> {
+    let (from, folder) = (workspace::root().join("plugins").join(plugin), into.join(format!("{plugin}-changed")));
+    program::remove(&folder)?;
+    fs::create_dir_all(&folder)?;
+    program::answer(Command::new("cp").arg("-r").arg(from.join("settings.schema.json")).arg(&folder))?;
+    let manifest = change(fs::read_to_string(from.join("plugin.toml"))?);
+    fs::write(folder.join("plugin.toml"), manifest)?;
+    let library = format!("{}/plugin/{}.wasm", workspace::TARGET, plugin.replace('-', "_"));
+    let mut command = tool()?;
+    command.args(["--json", "pack", "--released", RELEASED, "--path"]).arg(&folder).arg("--out").arg(&folder);
+    command.arg("--component").arg(workspace::target()?.join(library));
+    if let Some(key) = key {
+        command.arg("--key").arg(&key.file);
+    }
+    let answer: Value = serde_json::from_str(&program::answer(&mut command)?)?;
+    Ok(text(&answer, "bundle")?.into())
+}

@@ -12,7 +12,7 @@ const MAX_BODY: u64 = 256 << 20;
 /// The longest line of a head, in bytes.
 const MAX_LINE: u64 = 64 << 10;
 /// How long a server may be silent.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// What a server answered.
 #[derive(Clone, Debug)]
@@ -46,15 +46,17 @@ fn exchange(host: &str, method: &str, target: &str, headers: &[(&str, &str)], bo
     let mut stream = TcpStream::connect(host)?;
     stream.set_read_timeout(Some(SILENCE))?;
     stream.set_write_timeout(Some(SILENCE))?;
-    let mut head = format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
+    let mut request = Vec::with_capacity(body.len() + 1024);
+    write!(request, "{method} {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n")?;
     for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        write!(request, "{name}: {value}\r\n")?;
     }
     if !body.is_empty() || method == "POST" {
-        head.push_str(&format!("content-length: {}\r\n", body.len()));
+        write!(request, "content-length: {}\r\n", body.len())?;
     }
-    stream.write_all(format!("{head}\r\n").as_bytes())?;
-    stream.write_all(body)?;
+    request.extend_from_slice(b"\r\n");
+    request.extend_from_slice(body);
+    stream.write_all(&request)?;
     read(&mut BufReader::new(stream), method)
 }
 

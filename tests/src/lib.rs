@@ -7,5 +7,6 @@ pub mod http;
 pub mod node;
 pub mod program;
 pub mod tasks;
+pub mod tools;
 pub mod visitor;
 pub mod workspace;

@@ -16,7 +16,7 @@ use crate::program::{self, Output};
 use crate::workspace;
 
 /// How long a node may take to open, and to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A deployment's folder.
 #[derive(Clone, Debug)]

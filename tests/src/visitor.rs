@@ -37,6 +37,11 @@ impl Visitor {
         Self { host: host.to_owned(), cookie: None }
     }
 
+    /// Goes on at another address of the same shop, with the same cookie.
+    pub fn moved_to(&mut self, url: &str) {
+        self.host = Self::new(url).host;
+    }
+
     /// Fetches an address of the shop.
     pub fn get(&mut self, path: &str) -> Result<Answer> {
         self.ask("GET", path, &[])

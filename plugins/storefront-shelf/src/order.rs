@@ -50,7 +50,8 @@ pub fn pay(page: &Page, id: &str) -> Response {
         page.request.form().into_iter().filter(|(name, _)| !OWN_FIELDS.contains(&name.as_str())).collect();
     let input: Vec<Field> = given.iter().map(|(n, v)| Field { name: n.clone(), value: v.trim().to_owned() }).collect();
     match commerce::pay(session, id, &gateway, &input) {
-        Ok(step) => follow(page, &order, &gateway, step),
+        // The payment may have changed the order; what is shown is how it stands now.
+        Ok(step) => follow(page, &commerce::get_order(session, id).unwrap_or(order), &gateway, step),
         Err(Error::Invalid(why)) => {
             // The gateway says what is wrong and not what it asks for; without input it asks again.
             let fields = match commerce::pay(session, id, &gateway, &[]) {
@@ -114,7 +115,9 @@ fn present(page: &Page, order: &Order, gateway: &str, what: &Presentation) -> Re
             }
             @if let Some(expires) = &what.expires { p.quiet { (fill(t.pay_expires, &[expires])) } }
             (summary(page, order))
-            form method="post" action=(page.link(format!("/orders/{}/pay", encode(&order.id)))) {
+            @if matches!(order.state, OrderState::Paid | OrderState::Fulfilled) {
+                p { a.button.buy href=(page.link(format!("/library?welcome={}", encode(&order.id)))) { (t.open_library) } }
+            } @else { form method="post" action=(page.link(format!("/orders/{}/pay", encode(&order.id)))) {
                 (page.csrf())
                 input type="hidden" name="gateway" value=(gateway);
                 button type="submit" { (t.pay_present_done) }

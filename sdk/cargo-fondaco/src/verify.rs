@@ -103,7 +103,7 @@ fn describe(verified: &Verified) -> String {
     let _ = writeln!(out, "\nasks for{}", if manifest.capabilities.0.is_empty() { " nothing" } else { "" });
     for (capability, ask) in &manifest.capabilities.0 {
         let optional = if ask.optional { " (can do without)" } else { "" };
-        let _ = write!(out, "  {capability:<10} {}{optional}", capability.meaning());
+        let _ = write!(out, "  {:<10} {}{optional}", capability.as_str(), capability.meaning());
         if let Some(quota) = ask.quota {
             let _ = write!(out, ", up to {quota}");
         }

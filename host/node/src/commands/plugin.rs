@@ -127,7 +127,7 @@ async fn list(node: &Node, json: bool, out: &Out) -> Done {
         out.result(
             json,
             || serde_json::json!({ "id": id, "version": locked.version, "kind": kind, "state": state, "bundle": locked.bundle }),
-            || format!("{id:<36} {:<10} {kind:<10} {state}", locked.version.to_string()),
+            || format!("{:<36} {:<10} {kind:<10} {state}", id.as_str(), locked.version.to_string()),
         );
     }
     if lock.plugins.is_empty() && !json {

@@ -91,8 +91,8 @@ pub fn prepare(folder: &Path) -> Result<Shop> {
     })?;
     let works = step("Fetching real works", || {
         let (works, remarks) = works::make(&folder)?;
-        let titles: Vec<&str> = works.iter().map(|w| w.slug.as_str()).collect();
-        Ok(((works, remarks), titles.join(", ")))
+        let slugs: Vec<String> = works.iter().map(|w| w.slug.clone()).collect();
+        Ok(((works, remarks), slugs.join(", ")))
     })?;
     let (works, remarks) = works;
     for remark in remarks {

@@ -1,0 +1,57 @@
+//! Programs of others that judge ours: fetched where they are missing, once, or named with what to do.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::{program, workspace};
+
+/// What the Python oracle is made of.
+const PYTHON_PACKAGES: [&str; 2] = ["securesystemslib==1.6.0", "cryptography==50.0.2"];
+
+/// The reference implementation of BLAKE3 for files.
+pub fn b3sum() -> Result<PathBuf> {
+    if let Some(found) = program::find("b3sum") {
+        return Ok(found);
+    }
+    let root = workspace::target()?.join("tools");
+    let own = root.join("bin/b3sum");
+    if own.exists() {
+        return Ok(own);
+    }
+    if program::install(&["b3sum"], "tests compare with b3sum").is_ok()
+        && let Some(found) = program::find("b3sum")
+    {
+        return Ok(found);
+    }
+    let mut install = workspace::cargo();
+    install.args(["install", "--quiet", "--locked", "b3sum", "--root"]).arg(&root);
+    program::answer(&mut install).context("tests compare with b3sum: install it with apt or cargo")?;
+    Ok(own)
+}
+
+/// A Python that has securesystemslib.
+pub fn python() -> Result<PathBuf> {
+    let folder = workspace::target()?.join("oracles");
+    fs::create_dir_all(&folder)?;
+    let lock = File::create(folder.join(".lock"))?;
+    lock.lock()?;
+    let (venv, stamp) = (folder.join("venv"), folder.join("packages"));
+    let (python, wanted) = (venv.join("bin/python"), PYTHON_PACKAGES.join("\n"));
+    if python.exists() && fs::read_to_string(&stamp).is_ok_and(|had| had == wanted) {
+        return Ok(python);
+    }
+    program::remove(&venv)?;
+    let make = || program::answer(Command::new("python3").args(["-m", "venv"]).arg(&venv));
+    if make().is_err() {
+        program::install(&["python3", "python3-venv"], "bundles are verified by a Python library, too")?;
+        make()?;
+    }
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(PYTHON_PACKAGES);
+    program::answer(&mut pip).context("pip cannot fetch securesystemslib; is the network closed?")?;
+    fs::write(stamp, wanted)?;
+    Ok(python)
+}

@@ -1,0 +1,76 @@
+//! What operators get wrong: each mistake is a clear sentence and an exit code, and harms nothing.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+
+use anyhow::{Result, ensure};
+use fondaco_tests::node::TestNode;
+
+#[test]
+fn a_broken_file_lists_every_mistake_with_line_and_column() -> Result<()> {
+    let node = TestNode::bare()?;
+    let file = node.deployment.path().join("fondaco.toml");
+    fs::write(&file, "[brand]\nname = \"Shop\"\ntagg = \"x\"\n[gateway]\nlisten = \"here\"\n[storage]\nquota = 10\n[storefront]\n")?;
+    for command in [vec!["check"], vec!["up", "--listen", "127.0.0.1:0"], vec!["works"]] {
+        let output = node.deployment.run(&command)?;
+        assert_eq!(output.code, 1, "{command:?}: {output:?}");
+        for place in ["fondaco.toml:3:1", "fondaco.toml:5:10", "fondaco.toml:7:9", "fondaco.toml:8:2"] {
+            ensure!(output.stderr.contains(place), "{command:?} does not name {place}: {}", output.stderr);
+        }
+        ensure!(output.stderr.contains("did you mean \"tagline\"?"), "{}", output.stderr);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() -> Result<()> {
+    let node = TestNode::bare()?;
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let address = taken.local_addr()?.to_string();
+    let output = node.deployment.run(&["up", "--listen", &address])?;
+    assert_eq!(output.code, 5, "{output:?}");
+    ensure!(output.stderr.contains(&address), "{}", output.stderr);
+    assert_eq!(output.stderr.trim().lines().count(), 1, "{}", output.stderr);
+    node.deployment.up()?.stop().map(|code| assert_eq!(code, 0))
+}
+
+#[test]
+fn a_key_that_others_can_read_is_not_used() -> Result<()> {
+    let node = TestNode::bare()?;
+    for name in ["node.pem", "publisher.pem"] {
+        let key = node.deployment.path().join("data/keys").join(name);
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o644))?;
+        let output = node.deployment.run(&["check"])?;
+        ensure!(output.code != 0, "{name}: {output:?}");
+        let output = node.deployment.run(&["up", "--listen", "127.0.0.1:0"])?;
+        assert_eq!(output.code, 3, "{name}: {output:?}");
+        for words in [key.display().to_string().as_str(), "chmod 600", "644"] {
+            ensure!(output.stderr.contains(words), "{name}: {}", output.stderr);
+        }
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
+    }
+    node.deployment.up()?.stop().map(|code| assert_eq!(code, 0))
+}
+
+#[test]
+fn two_nodes_do_not_share_a_folder() -> Result<()> {
+    let node = TestNode::bare()?;
+    let running = node.deployment.up()?;
+    let output = node.deployment.run(&["up", "--listen", "127.0.0.1:0"])?;
+    ensure!(output.code != 0 && output.stderr.trim().lines().count() == 1, "{output:?}");
+    // The first goes on, and commands still reach it.
+    node.deployment.ok(&["status"])?;
+    assert_eq!(running.stop()?, 0);
+    Ok(())
+}
+
+#[test]
+fn a_folder_that_is_none_says_what_to_do() -> Result<()> {
+    let node = TestNode::bare()?;
+    let elsewhere = fondaco_tests::node::Deployment::at(&node.path("elsewhere"));
+    let output = elsewhere.run(&["works"])?;
+    assert_eq!(output.code, 4, "{output:?}");
+    ensure!(output.stderr.contains("fondaco init"), "{}", output.stderr);
+    Ok(())
+}
