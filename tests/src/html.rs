@@ -30,22 +30,25 @@ impl Form {
 
 /// Every form that is sent by POST.
 pub fn forms(html: &str) -> Vec<Form> {
-    elements(html, "form").filter(|(tag, _)| attribute(tag, "method").as_deref() == Some("post")).map(|(tag, inner)| {
-        let mut fields = Vec::new();
-        for tag in tags(inner, "input") {
-            let ticks = matches!(attribute(tag, "type").as_deref(), Some("checkbox" | "radio"));
-            if let Some(name) = attribute(tag, "name").filter(|_| !ticks || tag.contains(" checked")) {
-                fields.push((name, attribute(tag, "value").unwrap_or_default()));
+    elements(html, "form")
+        .filter(|(tag, _)| attribute(tag, "method").as_deref() == Some("post"))
+        .map(|(tag, inner)| {
+            let mut fields = Vec::new();
+            for tag in tags(inner, "input") {
+                let ticks = matches!(attribute(tag, "type").as_deref(), Some("checkbox" | "radio"));
+                if let Some(name) = attribute(tag, "name").filter(|_| !ticks || tag.contains(" checked")) {
+                    fields.push((name, attribute(tag, "value").unwrap_or_default()));
+                }
             }
-        }
-        for (tag, inner) in elements(inner, "textarea") {
-            if let Some(name) = attribute(tag, "name") {
-                // The first line's end belongs to the tag, not to the text.
-                fields.push((name, unescape(inner.strip_prefix('\n').unwrap_or(inner))));
+            for (tag, inner) in elements(inner, "textarea") {
+                if let Some(name) = attribute(tag, "name") {
+                    // The first line's end belongs to the tag, not to the text.
+                    fields.push((name, unescape(inner.strip_prefix('\n').unwrap_or(inner))));
+                }
             }
-        }
-        Form { action: attribute(tag, "action").unwrap_or_default(), fields, text: words(inner) }
-    }).collect()
+            Form { action: attribute(tag, "action").unwrap_or_default(), fields, text: words(inner) }
+        })
+        .collect()
 }
 
 /// Every link: where it leads and what stands on it.
@@ -82,7 +85,8 @@ fn tags<'a>(html: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
 }
 
 fn attribute(tag: &str, name: &str) -> Option<String> {
-    let (_, from) = format!(" {}", tag.trim_start()).split_once(&format!(" {name}=\"")).map(|(a, b)| (a.len(), b.to_owned()))?;
+    let (_, from) =
+        format!(" {}", tag.trim_start()).split_once(&format!(" {name}=\"")).map(|(a, b)| (a.len(), b.to_owned()))?;
     from.split_once('"').map(|(value, _)| unescape(value))
 }
 

@@ -141,7 +141,8 @@ mod tests {
     fn reads_bodies_of_every_framing() {
         let plain = answer("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcd").unwrap();
         assert_eq!((plain.status, plain.text().as_str()), (200, "abc"));
-        let chunked = answer("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n1;x\r\nc\r\n0\r\n\r\n").unwrap();
+        let chunked =
+            answer("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n1;x\r\nc\r\n0\r\n\r\n").unwrap();
         assert_eq!(chunked.text(), "abc");
         assert_eq!(answer("HTTP/1.1 404 Not Found\r\n\r\nabc").unwrap().text(), "abc");
     }

@@ -128,7 +128,9 @@ impl Running {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
             if let Some(status) = self.child.try_wait()? {
-                return status.code().with_context(|| format!("the node was ended by a signal:\n{}", self.log().unwrap_or_default()));
+                return status
+                    .code()
+                    .with_context(|| format!("the node was ended by a signal:\n{}", self.log().unwrap_or_default()));
             }
             std::thread::sleep(Duration::from_millis(10));
         }

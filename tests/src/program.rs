@@ -68,7 +68,8 @@ pub fn is_root() -> bool {
 
 /// Installs Debian packages where that is possible, and says what to do where it is not.
 pub fn install(packages: &[&str], what_for: &str) -> Result<()> {
-    let by_hand = format!("{what_for}: install {} (on Debian: apt-get install {})", packages.join(" and "), packages.join(" "));
+    let by_hand =
+        format!("{what_for}: install {} (on Debian: apt-get install {})", packages.join(" and "), packages.join(" "));
     if !is_root() || find("apt-get").is_none() {
         bail!("{by_hand}");
     }

@@ -114,7 +114,13 @@ impl Visitor {
 
     fn sent(&mut self, form: &Form) -> Result<String> {
         let answer = self.submit(form)?;
-        ensure!(answer.status == 200, "the form {} was answered with {}: {}", form.action, answer.status, answer.text());
+        ensure!(
+            answer.status == 200,
+            "the form {} was answered with {}: {}",
+            form.action,
+            answer.status,
+            answer.text()
+        );
         Ok(answer.text())
     }
 

@@ -8,7 +8,8 @@ use fondaco_tests::node::TestNode;
 use fondaco_tests::{bundles, program, tools, workspace};
 use serde_json::Value;
 
-const FREE: &str = "kind = \"other\"\ntitle = \"Sizes\"\nlicense = \"CC0-1.0\"\n[[offers]]\nid = \"get\"\nprice = \"0 EUR\"\n";
+const FREE: &str =
+    "kind = \"other\"\ntitle = \"Sizes\"\nlicense = \"CC0-1.0\"\n[[offers]]\nid = \"get\"\nprice = \"0 EUR\"\n";
 
 /// Lengths around every edge of the hash tree: nothing, a chunk of 1024 bytes, a group of 16 chunks, and many groups.
 const SIZES: [usize; 10] = [0, 1, 1023, 1024, 1025, 16_383, 16_384, 16_385, 100_000, 3_000_001];
@@ -82,7 +83,17 @@ fn we_verify_and_install_a_bundle_that_securesystemslib_signed() -> Result<()> {
 
     let before = node.deployment.run(&["plugin", "install", to, "--grant", "all"])?;
     assert_eq!(before.code, 3, "its signer is not trusted yet: {}", before.stderr);
-    node.deployment.ok(&["trust", "add", "python", "--key", &public, "--prefix", "org.fondaco", "--kind", "payment"])?;
+    node.deployment.ok(&[
+        "trust",
+        "add",
+        "python",
+        "--key",
+        &public,
+        "--prefix",
+        "org.fondaco",
+        "--kind",
+        "payment",
+    ])?;
     node.deployment.install(&signed)
 }
 

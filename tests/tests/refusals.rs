@@ -63,7 +63,17 @@ fn refuses_a_bundle_of_a_kind_that_its_signer_may_not_make() -> Result<()> {
     let node = TestNode::bare()?;
     let other = Key::at(&node.path("other.key"))?;
     let bundle = voucher(&node, Some(&other), |text| text)?;
-    node.deployment.ok(&["trust", "add", "painter", "--key", &other.public, "--prefix", "org.fondaco", "--kind", "storefront"])?;
+    node.deployment.ok(&[
+        "trust",
+        "add",
+        "painter",
+        "--key",
+        &other.public,
+        "--prefix",
+        "org.fondaco",
+        "--kind",
+        "storefront",
+    ])?;
     check(&node, &bundle, "all", &["payment", "painter", "may sign only storefront"])
 }
 
@@ -104,7 +114,14 @@ fn refuses_a_version_below_one_that_was_installed() -> Result<()> {
     // What was removed is remembered, or a removal would be the way around.
     node.deployment.ok(&["plugin", "remove", "org.fondaco.pay-voucher"])?;
     check(&node, &older, "all", &["0.2.0 is older than 0.3.0"])?;
-    node.deployment.ok(&["plugin", "install", older.to_str().context("no UTF-8")?, "--grant", "all", "--allow-rollback"])?;
+    node.deployment.ok(&[
+        "plugin",
+        "install",
+        older.to_str().context("no UTF-8")?,
+        "--grant",
+        "all",
+        "--allow-rollback",
+    ])?;
     Ok(())
 }
 

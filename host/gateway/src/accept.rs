@@ -57,7 +57,9 @@ impl Default for Limits {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The address is taken, or is not ours.
-    #[error("cannot listen on {address}: {source}; choose another address with [gateway] listen in fondaco.toml or --listen, or stop what uses it")]
+    #[error(
+        "cannot listen on {address}: {source}; choose another address with [gateway] listen in fondaco.toml or --listen, or stop what uses it"
+    )]
     Listen {
         /// Where.
         address: SocketAddr,

@@ -57,7 +57,8 @@ pub(crate) const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; sty
     media-src 'self'; font-src 'self'; connect-src 'self'; manifest-src 'self'; form-action 'self'; \
     frame-ancestors 'none'; base-uri 'none'";
 /// A file is no page: whatever it contains runs nowhere.
-pub(crate) const FILE_POLICY: &str = "default-src 'none'; media-src 'self'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'";
+pub(crate) const FILE_POLICY: &str =
+    "default-src 'none'; media-src 'self'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'";
 
 /// The headers of every answer. They replace whatever was set before.
 pub(crate) fn secure(headers: &mut HeaderMap, https: bool) {

@@ -104,7 +104,11 @@ impl App {
             _ if path.starts_with("/-/") => problem(StatusCode::NOT_FOUND, "not-found", "There is nothing here."),
             _ => match self.market.storefront() {
                 Some(plugin) => shop::page(&plugin, &session, Request::from_parts(parts, body)).await,
-                None => problem(StatusCode::SERVICE_UNAVAILABLE, "no-storefront", "No storefront is installed on this node."),
+                None => problem(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "no-storefront",
+                    "No storefront is installed on this node.",
+                ),
             },
         };
         if !shop::is_shared(answer.headers()) {
@@ -121,8 +125,10 @@ impl App {
     /// Reads a request's body, within its size and its time.
     async fn body(&self, headers: &HeaderMap, body: Incoming) -> Result<Bytes, Answer> {
         let limit = self.limits.body_bytes;
-        let too_large = || problem(StatusCode::PAYLOAD_TOO_LARGE, "too-large", &format!("At most {limit} bytes are taken in."));
-        let declared = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+        let too_large =
+            || problem(StatusCode::PAYLOAD_TOO_LARGE, "too-large", &format!("At most {limit} bytes are taken in."));
+        let declared =
+            headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
         if declared.is_some_and(|n| n > limit as u64) {
             return Err(too_large());
         }
@@ -138,7 +144,9 @@ impl App {
         self.counts.forged_forms.fetch_add(1, Ordering::Relaxed);
         let detail = match forged {
             Forged::CrossSite => "The form was sent from another site, so it was not taken in.",
-            Forged::Token => "The form's token is missing or old. Allow this site its cookie, go back, load the page again and send the form once more.",
+            Forged::Token => {
+                "The form's token is missing or old. Allow this site its cookie, go back, load the page again and send the form once more."
+            }
         };
         problem(StatusCode::FORBIDDEN, "forged-form", detail)
     }
@@ -166,7 +174,9 @@ impl App {
             Err(WebhookRefusal::NotFound) => problem(StatusCode::NOT_FOUND, "not-found", "No such payment gateway."),
             Err(WebhookRefusal::Denied(why)) => problem(StatusCode::UNAUTHORIZED, "signature", &why),
             Err(WebhookRefusal::Invalid(why)) => problem(StatusCode::BAD_REQUEST, "webhook", &why),
-            Err(WebhookRefusal::TryAgain) => problem(StatusCode::SERVICE_UNAVAILABLE, "try-again", "Please send it again later."),
+            Err(WebhookRefusal::TryAgain) => {
+                problem(StatusCode::SERVICE_UNAVAILABLE, "try-again", "Please send it again later.")
+            }
         }
     }
 

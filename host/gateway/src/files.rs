@@ -68,7 +68,9 @@ async fn serve(method: &Method, headers: &HeaderMap, hash: BlobHash, delivery: D
             set(answer.headers_mut(), header::ETAG, &etag);
             return answer;
         }
-        Wanted::Failed => return problem(StatusCode::PRECONDITION_FAILED, "changed", "The file is not the one that was asked for."),
+        Wanted::Failed => {
+            return problem(StatusCode::PRECONDITION_FAILED, "changed", "The file is not the one that was asked for.");
+        }
         Wanted::Unsatisfiable => {
             let mut answer = problem(StatusCode::RANGE_NOT_SATISFIABLE, "range", "The file has no such bytes.");
             set(answer.headers_mut(), header::CONTENT_RANGE, &format!("bytes */{size}"));
@@ -100,7 +102,11 @@ async fn serve(method: &Method, headers: &HeaderMap, hash: BlobHash, delivery: D
         }
         Err(error) => {
             tracing::error!(%hash, %error, "a file cannot be served");
-            problem(StatusCode::SERVICE_UNAVAILABLE, "corrupt", "The file is damaged on this node and is not served. Its operator was told.")
+            problem(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "corrupt",
+                "The file is damaged on this node and is not served. Its operator was told.",
+            )
         }
     }
 }
@@ -155,7 +161,13 @@ fn disposition(how: &str, file_name: &str) -> String {
     }
     let encoded: String = name
         .bytes()
-        .map(|b| if b.is_ascii_alphanumeric() || b"-._~".contains(&b) { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .map(|b| {
+            if b.is_ascii_alphanumeric() || b"-._~".contains(&b) {
+                char::from(b).to_string()
+            } else {
+                format!("%{b:02X}")
+            }
+        })
         .collect();
     format!("{how}; filename=\"{ascii}\"; filename*=UTF-8''{encoded}")
 }
@@ -167,7 +179,10 @@ mod tests {
     #[test]
     fn names_of_files_cannot_break_out_of_their_header() {
         assert_eq!(disposition("inline", "a/b c.mp3"), "inline; filename=\"b c.mp3\"");
-        assert_eq!(disposition("attachment", "é\".txt"), "attachment; filename=\"__.txt\"; filename*=UTF-8''%C3%A9%22.txt");
+        assert_eq!(
+            disposition("attachment", "é\".txt"),
+            "attachment; filename=\"__.txt\"; filename*=UTF-8''%C3%A9%22.txt"
+        );
         assert!(!disposition("inline", "x\r\nSet-Cookie: a=b").contains('\n'));
     }
 }

@@ -5,8 +5,8 @@
 //! redirect of its own. Invariant: bytes of files come from the store's verified readers only.
 
 mod accept;
-mod app;
 mod answer;
+mod app;
 mod files;
 mod metrics;
 mod range;

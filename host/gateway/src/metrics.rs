@@ -40,8 +40,18 @@ pub(crate) fn text(counts: &Counts, market: &Market) -> String {
     );
     let one = |n: &AtomicU64| vec![(String::new(), n.load(Ordering::Relaxed))];
     family("fondaco_http_busy_microseconds_total", "counter", "Time until answers began.", one(&counts.micros));
-    family("fondaco_http_refused_connections_total", "counter", "Connections over a limit.", one(&counts.refused_connections));
-    family("fondaco_http_forged_forms_total", "counter", "Forms without the right token or origin.", one(&counts.forged_forms));
+    family(
+        "fondaco_http_refused_connections_total",
+        "counter",
+        "Connections over a limit.",
+        one(&counts.refused_connections),
+    );
+    family(
+        "fondaco_http_forged_forms_total",
+        "counter",
+        "Forms without the right token or origin.",
+        one(&counts.forged_forms),
+    );
     let plugins = market.plugins();
     let label = |p: &fondaco_runtime::Plugin| {
         format!("{{plugin=\"{}\",version=\"{}\",kind=\"{}\"}}", p.who().id, p.who().version, p.kind().as_str())

@@ -56,7 +56,8 @@ fn part(range: &str, size: u64) -> Wanted {
     if !unit.trim().eq_ignore_ascii_case("bytes") || spec.contains(',') {
         return Wanted::Whole;
     }
-    let number = |s: &str| (!s.is_empty() && s.bytes().all(|b| b.is_ascii_digit())).then(|| s.parse().unwrap_or(u64::MAX));
+    let number =
+        |s: &str| (!s.is_empty() && s.bytes().all(|b| b.is_ascii_digit())).then(|| s.parse().unwrap_or(u64::MAX));
     match (number(first), number(last), first.is_empty(), last.is_empty()) {
         (None, Some(0), true, _) => Wanted::Unsatisfiable,
         (None, Some(_), true, _) if size == 0 => Wanted::Unsatisfiable,

@@ -124,7 +124,8 @@ mod tests {
             holder: fondaco_schemas::HolderKey::new([0; 32]),
             led_on: Arc::default(),
         };
-        let mut session = Session { cookie: Cookie::default(), visitor: Arc::new(visitor), csrf: "token".into(), set_cookie: None };
+        let mut session =
+            Session { cookie: Cookie::default(), visitor: Arc::new(visitor), csrf: "token".into(), set_cookie: None };
         let uri = Uri::from_static("/buy");
         let check = |session: &Session, pairs: &[(&'static str, &'static str)], form: &[u8]| {
             let mut headers = HeaderMap::new();
@@ -136,8 +137,16 @@ mod tests {
         };
         let good = b"csrf=token".as_slice();
         assert_eq!(check(&session, &[], good), Ok(()));
-        assert_eq!(check(&session, &[("origin", "https://shop.example"), ("sec-fetch-site", "same-origin")], good), Ok(()));
-        for cross in [("origin", "https://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site")] {
+        assert_eq!(
+            check(&session, &[("origin", "https://shop.example"), ("sec-fetch-site", "same-origin")], good),
+            Ok(())
+        );
+        for cross in [
+            ("origin", "https://evil.example"),
+            ("origin", "null"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+        ] {
             assert_eq!(check(&session, &[cross], good), Err(Forged::CrossSite), "{cross:?}");
         }
         for form in [b"".as_slice(), b"csrf=", b"csrf=tokem", b"csrf=token2", b"other=token"] {

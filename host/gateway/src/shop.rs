@@ -52,7 +52,11 @@ pub(crate) async fn page(plugin: &Plugin, session: &Session, request: Request<By
         Ok(response) => filter(response, session),
         Err(error) => {
             tracing::error!(%error, "the storefront failed");
-            let mut answer = problem(StatusCode::BAD_GATEWAY, "storefront", "The shop's pages are out of order. Files and purchases are not affected; please try again in a moment.");
+            let mut answer = problem(
+                StatusCode::BAD_GATEWAY,
+                "storefront",
+                "The shop's pages are out of order. Files and purchases are not affected; please try again in a moment.",
+            );
             set(answer.headers_mut(), header::RETRY_AFTER, "10");
             answer
         }
@@ -73,7 +77,11 @@ fn filter(response: http::Response<Bytes>, session: &Session) -> Answer {
             answer.headers_mut().insert(header::LOCATION, location.clone());
         } else {
             tracing::warn!(?location, "the storefront wanted to send a visitor elsewhere");
-            return problem(StatusCode::BAD_GATEWAY, "redirect", "The shop wanted to send you to another site. It may not.");
+            return problem(
+                StatusCode::BAD_GATEWAY,
+                "redirect",
+                "The shop wanted to send you to another site. It may not.",
+            );
         }
     }
     if parts.status.is_informational() {
@@ -123,7 +131,12 @@ mod tests {
             holder: fondaco_schemas::HolderKey::new([0; 32]),
             led_on: Arc::default(),
         };
-        let session = Session { cookie: fondaco_market::Cookie::default(), visitor: Arc::new(visitor), csrf: String::new(), set_cookie: None };
+        let session = Session {
+            cookie: fondaco_market::Cookie::default(),
+            visitor: Arc::new(visitor),
+            csrf: String::new(),
+            set_cookie: None,
+        };
         let hostile = http::Response::builder()
             .header("set-cookie", "__Host-fondaco=stolen")
             .header("content-security-policy", "default-src *")

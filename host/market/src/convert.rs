@@ -164,7 +164,8 @@ pub(crate) fn event(e: &pay::PaymentEvent, now: OffsetDateTime) -> Result<ledger
         P::Expired => D::Expired,
         P::Note => D::Note,
     };
-    let amount = read_money(&e.amount).ok_or_else(|| format!("event {}: amount {:?} is no sum", e.reference, e.amount))?;
+    let amount =
+        read_money(&e.amount).ok_or_else(|| format!("event {}: amount {:?} is no sum", e.reference, e.amount))?;
     let fee = match &e.fee {
         None => None,
         Some(fee) => Some(read_money(fee).ok_or_else(|| format!("event {}: its fee is no sum", e.reference))?),

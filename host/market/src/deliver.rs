@@ -109,9 +109,8 @@ impl Market {
     /// A file by its hash, for everybody or for the bearer of a proof.
     pub async fn file(&self, hash: BlobHash, proof: &Proof) -> Result<Delivery, Refusal> {
         let uses = self.ledger().file_uses(hash).await.map_err(unavailable)?;
-        let public = uses.iter().find(|u| {
-            u.file.role.is_public() || u.file.protection.is_some() || (u.is_free && u.is_current)
-        });
+        let public =
+            uses.iter().find(|u| u.file.role.is_public() || u.file.protection.is_some() || (u.is_free && u.is_current));
         let file = match public {
             Some(found) => &found.file,
             None if uses.is_empty() => return Err(Refusal::NotFound),
@@ -143,7 +142,8 @@ impl Market {
         let (entitlement, release) = self.proved(proof, Some(entitlement), &format!("licence {path}")).await?;
         let file = release.file(path).ok_or(Refusal::NotFound)?;
         let scheme = file.protection.as_deref().ok_or(Refusal::NotFound)?;
-        let plugin = self.plugin(scheme).ok_or_else(|| unavailable(Error::NoPlugin { kind: "drm", id: scheme.to_owned() }))?;
+        let plugin =
+            self.plugin(scheme).ok_or_else(|| unavailable(Error::NoPlugin { kind: "drm", id: scheme.to_owned() }))?;
         let (context, entitlement) = (Context::node(), convert::entitlement(&entitlement));
         let issued = plugin.issue(&context, entitlement, convert::file(file), None, None);
         let license = issued.await.map_err(unavailable)?.map_err(|e| Refusal::Forbidden(words(&e)))?;
@@ -159,7 +159,9 @@ impl Market {
         what: &str,
     ) -> Result<(Entitlement, fondaco_schemas::Release), Refusal> {
         let forbidden = |why: &str| Refusal::Forbidden(why.to_owned());
-        let missing = || forbidden("This file belongs to a work that is sold. Its address is in the library of whoever bought it.");
+        let missing = || {
+            forbidden("This file belongs to a work that is sold. Its address is in the library of whoever bought it.")
+        };
         let id = entitlement.or(proof.entitlement.as_deref()).ok_or_else(missing)?;
         let (Ok(id), Some(expires), Some(tag)) = (id.parse::<EntitlementId>(), proof.expires, &proof.tag) else {
             return Err(missing());

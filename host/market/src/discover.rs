@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use fondaco_ledger::Change;
 use fondaco_runtime::wit::search::exports::fondaco::plugin::search_provider::Change as Fed;
 use fondaco_runtime::wit::search_types::{Hit, Query, Results, Slot};
+use fondaco_runtime::wit::types;
 use fondaco_runtime::{CallError, Context, Plugin};
 use fondaco_schemas::PluginKind;
 
@@ -13,6 +14,8 @@ use crate::{Error, Market, convert};
 
 /// Changes in one call of a provider.
 const BATCH: u32 = 32;
+/// How often a provider may ask for the rest of a batch, all in all.
+const MOST_REPEATS: u32 = 1_000;
 /// The constant of reciprocal-rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009).
 const RRF: f32 = 60.0;
 /// The most hits that a caller gets at once.
@@ -107,7 +110,7 @@ impl Market {
 
     async fn feed_one(&self, plugin: &Plugin) -> Result<(), Error> {
         let consumer = format!("search/{}", plugin.who().id);
-        let mut size = BATCH;
+        let (mut size, mut again) = (BATCH, MOST_REPEATS);
         loop {
             let cursor = self.ledger().cursor(&consumer).await?;
             let changes = self.ledger().changes_since(cursor, size).await?;
@@ -118,9 +121,13 @@ impl Market {
             });
             match plugin.index(&Context::node(), fed.collect()).await {
                 Ok(Ok(())) => self.ledger().set_cursor(&consumer, last).await?,
+                // It took in a part and wants the same again to go on; a provider that never ends is left for later.
+                Ok(Err(types::Error::Exhausted(_))) if again > 0 => again -= 1,
                 Ok(Err(e)) => return Err(Error::Plugin { who: plugin.who().clone(), answer: words(&e) }),
                 // Too much at once: less, down to a single change.
-                Err(CallError::Deadline { .. } | CallError::Wall { .. } | CallError::HostCalls { .. }) if size > 1 => size /= 2,
+                Err(CallError::Deadline { .. } | CallError::Wall { .. } | CallError::HostCalls { .. }) if size > 1 => {
+                    size /= 2
+                }
                 Err(e) => return Err(e.into()),
             }
         }
@@ -148,7 +155,8 @@ fn merge(mut answers: Vec<Results>) -> Results {
         return answers.swap_remove(0);
     }
     let mut fused: BTreeMap<String, (f32, Hit)> = BTreeMap::new();
-    let mut merged = Results { hits: Vec::new(), slots: Vec::new(), facets: Vec::new(), total: 0, next: None, missing: 0 };
+    let mut merged =
+        Results { hits: Vec::new(), slots: Vec::new(), facets: Vec::new(), total: 0, next: None, missing: 0 };
     for answer in answers {
         for (rank, hit) in (1_u16..).zip(answer.hits) {
             let score = 1.0 / (RRF + f32::from(rank));
@@ -171,8 +179,16 @@ mod tests {
     use super::*;
 
     fn answer(works: &[&str]) -> Results {
-        let hit = |w: &&str| Hit { work: (*w).into(), score: 1.0, highlights: Vec::new(), because: Vec::new(), via: None };
-        Results { hits: works.iter().map(hit).collect(), slots: Vec::new(), facets: Vec::new(), total: 3, next: None, missing: 0 }
+        let hit =
+            |w: &&str| Hit { work: (*w).into(), score: 1.0, highlights: Vec::new(), because: Vec::new(), via: None };
+        Results {
+            hits: works.iter().map(hit).collect(),
+            slots: Vec::new(),
+            facets: Vec::new(),
+            total: 3,
+            next: None,
+            missing: 0,
+        }
     }
 
     #[test]

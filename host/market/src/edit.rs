@@ -92,9 +92,11 @@ impl<R: Read + Seek, W: Write> Editor<R, W> {
                 return Err(EditError::Cipher("this node runs aes256-gcm and chacha20-poly1305"));
             }
         };
-        let key = aead::UnboundKey::new(algorithm, &crypt.key).map_err(|_| EditError::Cipher("the key needs 32 bytes"))?;
+        let key =
+            aead::UnboundKey::new(algorithm, &crypt.key).map_err(|_| EditError::Cipher("the key needs 32 bytes"))?;
         let key = aead::LessSafeKey::new(key);
-        let nonce = aead::Nonce::try_assume_unique_for_key(&crypt.iv).map_err(|_| EditError::Cipher("the nonce needs 12 bytes"))?;
+        let nonce = aead::Nonce::try_assume_unique_for_key(&crypt.iv)
+            .map_err(|_| EditError::Cipher("the nonce needs 12 bytes"))?;
         self.seek(crypt.span)?;
         self.buffer.clear();
         (&mut self.input).take(crypt.span.len).read_to_end(&mut self.buffer)?;
@@ -136,7 +138,11 @@ mod tests {
     #[test]
     fn copies_inserts_and_seals_in_any_order() {
         let input = b"0123456789";
-        let edits = [Edit::Copy(Span { offset: 8, len: 2 }), Edit::Insert(b"-".to_vec()), Edit::Copy(Span { offset: 0, len: 3 })];
+        let edits = [
+            Edit::Copy(Span { offset: 8, len: 2 }),
+            Edit::Insert(b"-".to_vec()),
+            Edit::Copy(Span { offset: 0, len: 3 }),
+        ];
         assert_eq!(run(input, &edits).unwrap(), b"89-012");
         for cipher in [Cipher::Aes256Gcm, Cipher::Chacha20Poly1305] {
             let sealed = run(input, &[Edit::Encrypt(crypt(2, 5, cipher))]).unwrap();
@@ -153,7 +159,8 @@ mod tests {
     #[test]
     fn seals_as_the_standard_says() {
         // McGrew and Viega, "The Galois/Counter Mode of Operation", test case 14: AES-256, zero key, nonce and block.
-        let edit = Crypt { span: Span { offset: 0, len: 16 }, cipher: Cipher::Aes256Gcm, key: vec![0; 32], iv: vec![0; 12] };
+        let edit =
+            Crypt { span: Span { offset: 0, len: 16 }, cipher: Cipher::Aes256Gcm, key: vec![0; 32], iv: vec![0; 12] };
         let sealed = run(&[0; 16], &[Edit::Encrypt(edit)]).unwrap();
         let hex: String = sealed.iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(hex, "cea7403d4d606b6e074ec5d3baf39d18d0d1c8a799996bf0265b98b5d48ab919");
@@ -164,7 +171,10 @@ mod tests {
         assert!(matches!(run(b"abc", &[Edit::Copy(Span { offset: 2, len: 2 })]), Err(EditError::Outside(2, 4, 3))));
         assert!(matches!(run(b"abc", &[Edit::Copy(Span { offset: u64::MAX, len: 2 })]), Err(EditError::Outside(..))));
         assert!(matches!(run(b"abc", &[Edit::Insert(vec![0; MAX_INSERT + 1])]), Err(EditError::TooLong(_))));
-        assert!(matches!(run(b"abc", &[Edit::Encrypt(crypt(0, MAX_CRYPT + 1, Cipher::Aes256Gcm))]), Err(EditError::TooLong(_))));
+        assert!(matches!(
+            run(b"abc", &[Edit::Encrypt(crypt(0, MAX_CRYPT + 1, Cipher::Aes256Gcm))]),
+            Err(EditError::TooLong(_))
+        ));
         assert!(matches!(run(b"abc", &[Edit::Encrypt(crypt(0, 1, Cipher::Aes128Cbc))]), Err(EditError::Cipher(_))));
         let short = Crypt { key: vec![0; 16], ..crypt(0, 1, Cipher::Aes256Gcm) };
         assert!(matches!(run(b"abc", &[Edit::Encrypt(short)]), Err(EditError::Cipher(_))));

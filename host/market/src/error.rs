@@ -48,10 +48,14 @@ pub enum Error {
     #[error("{0} has no files to publish")]
     Empty(String),
     /// A file's name cannot be part of a release.
-    #[error("the file name {0:?} cannot be published: it must be valid UTF-8 of at most 512 bytes without control characters")]
+    #[error(
+        "the file name {0:?} cannot be published: it must be valid UTF-8 of at most 512 bytes without control characters"
+    )]
     Name(String),
     /// A protected work needs one scheme.
-    #[error("the offers of this work name different DRM schemes ({0} and {1}); a file is protected once for all its buyers")]
+    #[error(
+        "the offers of this work name different DRM schemes ({0} and {1}); a file is protected once for all its buyers"
+    )]
     Schemes(String, String),
     /// Signing failed.
     #[error(transparent)]
@@ -109,7 +113,9 @@ pub(crate) fn shown(error: Error) -> types::Error {
         Error::Ledger(e @ (L::TooMuch { .. } | L::Range { .. } | L::Cursor(_) | L::WrongTotal { .. })) => {
             types::Error::Invalid(e.to_string())
         }
-        Error::Ledger(e @ (L::WrongState { .. } | L::IdempotencyConflict { .. })) => types::Error::Invalid(e.to_string()),
+        Error::Ledger(e @ (L::WrongState { .. } | L::IdempotencyConflict { .. })) => {
+            types::Error::Invalid(e.to_string())
+        }
         Error::Ledger(L::NoWork(_) | L::NoOrder(_) | L::NoEntitlement(_) | L::NoSession) | Error::NoWork(_) => {
             types::Error::NotFound
         }

@@ -216,6 +216,10 @@ mod tests {
         assert_ne!(keys.derive("a", b"bc"), keys.derive("ab", b"c"));
         assert_ne!(keys.derive("a", b"b"), NodeKeys::new(KeyPair::from_seed(&[4; 32]).unwrap()).derive("a", b"b"));
         let tag = keys.tag("file", b"m");
-        assert!(keys.check_tag("file", b"m", &tag) && !keys.check_tag("form", b"m", &tag) && !keys.check_tag("file", b"n", &tag));
+        assert!(
+            keys.check_tag("file", b"m", &tag)
+                && !keys.check_tag("form", b"m", &tag)
+                && !keys.check_tag("file", b"n", &tag)
+        );
     }
 }

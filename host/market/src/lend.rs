@@ -49,7 +49,10 @@ impl Lender {
     fn secret_of(&self, name: &str) -> Lent<&str> {
         let secret = self.lending.secrets.get(name).map(String::as_str);
         secret.ok_or_else(|| {
-            types::Error::Denied(format!("no secret {name:?}; set it with secrets.{name} under [plugins.\"{}\"]", self.id))
+            types::Error::Denied(format!(
+                "no secret {name:?}; set it with secrets.{name} under [plugins.\"{}\"]",
+                self.id
+            ))
         })
     }
 }

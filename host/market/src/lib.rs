@@ -174,7 +174,9 @@ impl Market {
     /// Can the node do its work?
     pub async fn health(&self) -> Result<(), String> {
         if self.ledger().stats().is_stopped {
-            return Err("the ledger stopped: nothing more can be bought or published until the node is restarted".into());
+            return Err(
+                "the ledger stopped: nothing more can be bought or published until the node is restarted".into()
+            );
         }
         self.ledger().count().await.map(|_| ()).map_err(|_| "the ledger does not answer".to_owned())
     }
@@ -192,6 +194,27 @@ impl Market {
             ("fondaco_ledger_commit_microseconds_total", "counter", "Time spent in commits.", micros),
             ("fondaco_ledger_kv_reads_total", "counter", "Values that plugins read.", ledger.kv_reads),
         ]
+    }
+
+    /// Deletes blobs that no release needs and nobody reads, every hour until `stop` says true. What is younger than a
+    /// day is spared: somebody may be about to publish it.
+    pub async fn keep_tidy(&self, mut stop: tokio::sync::watch::Receiver<bool>) {
+        const HOUR: std::time::Duration = std::time::Duration::from_secs(60 * 60);
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|s| *s) => return,
+                () = tokio::time::sleep(HOUR) => {}
+            }
+            let store = self.store().clone();
+            match tokio::task::spawn_blocking(move || store.gc(24 * HOUR)).await {
+                Ok(Ok(report)) => {
+                    tracing::debug!(deleted = report.deleted.len(), bytes = report.bytes, "tidied the store")
+                }
+                Ok(Err(error)) => tracing::error!(%error, "the store cannot be tidied"),
+                Err(_) => return,
+            }
+        }
     }
 
     fn wit_brand(&self) -> settings::Brand {

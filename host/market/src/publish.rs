@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fondaco_runtime::wit::{drm_types::Edit, types};
 use fondaco_runtime::{Context, Plugin, Script, ScriptOf};
-use fondaco_schemas::{
-    BlobHash, FileInfo, FileRole, Offer, Release, ReleaseId, Terms, WorkFile, WorkId,
-};
+use fondaco_schemas::{BlobHash, FileInfo, FileRole, Offer, Release, ReleaseId, Terms, WorkFile, WorkId};
 use fondaco_store::{Blob, ImportMode, Imported, RangeReader};
 use lofty::file::{AudioFile, TaggedFileExt};
 use lofty::tag::Accessor;
@@ -182,7 +180,8 @@ impl Market {
         terms: &Terms,
     ) -> Result<(Imported, FileInfo), Error> {
         let blob = self.blob(file.hash).await?;
-        let of = ScriptOf::Protect(convert::release(release, String::new()), convert::file(&file), convert::terms(terms));
+        let of =
+            ScriptOf::Protect(convert::release(release, String::new()), convert::file(&file), convert::terms(terms));
         let script = draw(plugin, of).await?;
         let store = self.store().clone();
         let importer = tokio::task::spawn_blocking(move || store.importer()).await??;
@@ -190,12 +189,8 @@ impl Market {
         let editor = Editor::new(BlobFile::new(blob), size, importer);
         let importer = run(plugin, script, editor).await?;
         let imported = tokio::task::spawn_blocking(move || importer.finish()).await??;
-        let info = FileInfo {
-            hash: imported.hash,
-            size: imported.size,
-            protection: Some(plugin.who().id.clone()),
-            ..file
-        };
+        let info =
+            FileInfo { hash: imported.hash, size: imported.size, protection: Some(plugin.who().id.clone()), ..file };
         Ok((imported, info))
     }
 
@@ -209,7 +204,11 @@ impl Market {
         let files = release.files.len();
         if let Some(current) = self.ledger().work(&release.work).await? {
             release.sequence = current.release.sequence + 1;
-            let same = Release { sequence: current.release.sequence, published: current.release.published.clone(), ..release.clone() };
+            let same = Release {
+                sequence: current.release.sequence,
+                published: current.release.published.clone(),
+                ..release.clone()
+            };
             if same == current.release {
                 let (work, sequence) = (release.work, current.release.sequence);
                 return Ok(Published { work, release: current.release_id, sequence, is_new: false, files, bytes });
@@ -282,7 +281,9 @@ where
             edits.iter().try_for_each(|edit: &Edit| editor.apply(edit))?;
             Ok(editor)
         };
-        editor = tokio::task::spawn_blocking(apply).await?.map_err(|source| Error::Edit { who: plugin.who().clone(), source })?;
+        editor = tokio::task::spawn_blocking(apply)
+            .await?
+            .map_err(|source| Error::Edit { who: plugin.who().clone(), source })?;
     }
 }
 
@@ -339,7 +340,8 @@ struct Tags {
 fn tags(file: &Path) -> Tags {
     let is_audio = media::of_path(&file.to_string_lossy()).starts_with("audio/");
     let Some(tagged) = is_audio.then(|| lofty::read_from_path(file).ok()).flatten() else { return Tags::default() };
-    let title = tagged.primary_tag().or_else(|| tagged.first_tag()).and_then(|t| t.title().map(|t| t.trim().to_owned()));
+    let title =
+        tagged.primary_tag().or_else(|| tagged.first_tag()).and_then(|t| t.title().map(|t| t.trim().to_owned()));
     let duration_ms = u32::try_from(tagged.properties().duration().as_millis()).ok().filter(|ms| *ms > 0);
     Tags { title: title.filter(|t| !t.is_empty()), duration_ms }
 }

@@ -37,7 +37,10 @@ fn refused(why: impl Into<String>) -> Error {
 impl Market {
     /// The visitor on whose behalf a storefront asks: nobody else's session is ever acted for.
     pub(crate) fn own<'a>(&self, by: &'a Caller, session: &str) -> Result<&'a Visitor, Error> {
-        by.visitor.as_deref().filter(|v| v.handle == session).ok_or_else(|| refused("this is not the visitor's session"))
+        by.visitor
+            .as_deref()
+            .filter(|v| v.handle == session)
+            .ok_or_else(|| refused("this is not the visitor's session"))
     }
 
     fn payment_plugins(&self) -> Vec<(fondaco_schemas::PluginId, crate::Installed)> {
@@ -47,7 +50,8 @@ impl Market {
     async fn offer(&self, work: &str, offer: &str) -> Result<(fondaco_schemas::Work, Offer), Error> {
         let id: WorkId = work.parse().map_err(|_| refused(format!("{work} is no work")))?;
         let work = self.ledger().work(&id).await?.ok_or(Error::NoWork(id))?;
-        let offer = work.release.offer(offer).cloned().ok_or_else(|| refused(format!("the work has no offer {offer:?}")))?;
+        let offer =
+            work.release.offer(offer).cloned().ok_or_else(|| refused(format!("the work has no offer {offer:?}")))?;
         Ok((work, offer))
     }
 
@@ -154,10 +158,9 @@ impl Market {
         let covered = matches!(order.state, OrderState::Paid | OrderState::Fulfilled);
         match step {
             // The gateway's word that all is done counts for nothing; the ledger's does.
-            pay::Step::Done if !covered => Err(Error::Plugin {
-                who: plugin.who().clone(),
-                answer: format!("{} still to pay", order.balance.due),
-            }),
+            pay::Step::Done if !covered => {
+                Err(Error::Plugin { who: plugin.who().clone(), answer: format!("{} still to pay", order.balance.due) })
+            }
             pay::Step::Redirect(url) => {
                 if let Some(visitor) = &by.visitor {
                     let mut led_on = visitor.led_on.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -213,8 +216,8 @@ impl Market {
         let at = now();
         let mut taken = Vec::with_capacity(events.len());
         for event in events {
-            let event = convert::event(event, at)
-                .map_err(|answer| Error::Plugin { who: plugin.who().clone(), answer })?;
+            let event =
+                convert::event(event, at).map_err(|answer| Error::Plugin { who: plugin.who().clone(), answer })?;
             if only.is_some_and(|id| *id != event.payment) {
                 let answer = format!("event {} is of another payment", event.reference);
                 return Err(Error::Plugin { who: plugin.who().clone(), answer });
@@ -239,7 +242,8 @@ impl Market {
         headers: Vec<(String, Vec<u8>)>,
         body: Vec<u8>,
     ) -> Result<(), WebhookRefusal> {
-        let plugin = self.plugin(gateway).filter(|p| p.kind() == PluginKind::Payment).ok_or(WebhookRefusal::NotFound)?;
+        let plugin =
+            self.plugin(gateway).filter(|p| p.kind() == PluginKind::Payment).ok_or(WebhookRefusal::NotFound)?;
         let message = types::HttpMessage { method: "POST".into(), target, headers, body };
         match plugin.webhook(&Context::node(), message).await {
             Ok(Ok(events)) => self.take_events(&plugin, None, &events).await.map_err(|error| {
@@ -273,7 +277,9 @@ impl Market {
                 asked += 1;
                 match plugin.fetch(&Context::node(), payment.to_string()).await {
                     Ok(Ok(events)) => self.take_events(&plugin, Some(&payment), &events).await?,
-                    Ok(Err(e)) => tracing::debug!(order = %order.id, answer = words(&e), "the gateway knows nothing yet"),
+                    Ok(Err(e)) => {
+                        tracing::debug!(order = %order.id, answer = words(&e), "the gateway knows nothing yet")
+                    }
                     Err(error) => tracing::error!(%error, "a gateway could not be asked"),
                 }
             }

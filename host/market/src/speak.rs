@@ -83,7 +83,8 @@ impl Market {
         placement: String,
     ) -> Lent<types::Document> {
         for plugin in self.modules() {
-            let made = plugin.press(context, id.clone(), format.clone(), locale.clone(), audience.clone(), placement.clone());
+            let made =
+                plugin.press(context, id.clone(), format.clone(), locale.clone(), audience.clone(), placement.clone());
             if let Some(found) = found(made.await)? {
                 return Ok(found);
             }

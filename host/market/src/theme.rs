@@ -84,7 +84,9 @@ fn collect(css: &mut String, name: &str, node: &serde_json::Value, depth: u8) {
                 declare(css, name, &names.join(", "));
             }
             serde_json::Value::Object(dimension) => {
-                if let (Some(value), Some(unit)) = (dimension.get("value"), dimension.get("unit").and_then(|u| u.as_str())) {
+                if let (Some(value), Some(unit)) =
+                    (dimension.get("value"), dimension.get("unit").and_then(|u| u.as_str()))
+                {
                     declare(css, name, &format!("{value}{unit}"));
                 }
             }
@@ -99,7 +101,8 @@ fn collect(css: &mut String, name: &str, node: &serde_json::Value, depth: u8) {
 }
 
 fn declare(css: &mut String, name: &str, value: &str) {
-    let plain_name = !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let plain_name =
+        !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     let plain = |c: char| c.is_alphanumeric() || " #.,%-()/'\"_+".contains(c);
     // No `url(`: a token never makes a browser fetch something.
     let harmless = value.len() <= 256 && value.chars().all(plain) && !value.to_ascii_lowercase().contains("url(");

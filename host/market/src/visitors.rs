@@ -53,7 +53,9 @@ impl Market {
         }
         let (holder, tag) = rest.split_first_chunk::<32>()?;
         let signed = bytes.get(..64)?;
-        self.keys().check_tag("cookie", signed, tag).then(|| Cookie { secret: *secret, brought: Some(HolderKey::new(*holder)) })
+        self.keys()
+            .check_tag("cookie", signed, tag)
+            .then(|| Cookie { secret: *secret, brought: Some(HolderKey::new(*holder)) })
     }
 
     /// Who a cookie's bearer is.
@@ -81,15 +83,19 @@ impl Market {
     /// The text of the visitor's library key file.
     pub fn library_key(&self, cookie: &Cookie) -> Result<String, Error> {
         if cookie.brought.is_some() {
-            return Err(Error::Refused("You brought this library along, so its key is in your own hands: the file that you restored it from.".into()));
+            return Err(Error::Refused(
+                "You brought this library along, so its key is in your own hands: the file that you restored it from."
+                    .into(),
+            ));
         }
         Ok(self.own_library(cookie)?.to_text(&self.brand().name))
     }
 
     /// The same visitor with the library of a key file.
     pub fn restore_library(&self, cookie: &Cookie, text: &str) -> Result<Cookie, Error> {
-        let library = Library::from_text(text)
-            .map_err(|_| Error::Refused("This is no library key. Paste the whole text of the file library.key.".into()))?;
+        let library = Library::from_text(text).map_err(|_| {
+            Error::Refused("This is no library key. Paste the whole text of the file library.key.".into())
+        })?;
         Ok(Cookie { brought: Some(library.holder()), ..*cookie })
     }
 }

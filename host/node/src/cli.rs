@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 /// Run a branded distribution node: publish works, sell or lend them lawfully, let the public speak up.
 #[derive(Parser, Debug)]
 #[command(name = "fondaco", version, arg_required_else_help = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 refused (signature, grant, policy), 4 not found, 5 unavailable.\n\
-    Begin with `fondaco init my-shop`, then `fondaco -C my-shop up`.")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 refused (signature, grant, policy), 4 not found, 5 unavailable.\n\
+    Begin with `fondaco init my-shop`, then `fondaco -C my-shop up`."
+)]
 pub struct Cli {
     /// The deployment's folder.
     #[arg(short = 'C', long = "dir", global = true, default_value = ".", value_name = "FOLDER")]
@@ -178,9 +180,9 @@ pub struct TrustAdd {
 
 fn kind(text: &str) -> Result<PluginKind, String> {
     let all = [PluginKind::Search, PluginKind::Payment, PluginKind::Drm, PluginKind::Advocacy, PluginKind::Storefront];
-    all.into_iter().find(|k| k.as_str() == text).ok_or_else(|| {
-        format!("choose one of {}", all.map(PluginKind::as_str).join(", "))
-    })
+    all.into_iter()
+        .find(|k| k.as_str() == text)
+        .ok_or_else(|| format!("choose one of {}", all.map(PluginKind::as_str).join(", ")))
 }
 
 /// `fondaco open`.

@@ -83,7 +83,11 @@ impl From<fondaco_store::Error> for Fail {
 impl From<fondaco_trust::KeyFileError> for Fail {
     fn from(error: fondaco_trust::KeyFileError) -> Self {
         let text = chain(&error);
-        if matches!(error, fondaco_trust::KeyFileError::Exposed { .. }) { Self::refused(text) } else { Self::failed(text) }
+        if matches!(error, fondaco_trust::KeyFileError::Exposed { .. }) {
+            Self::refused(text)
+        } else {
+            Self::failed(text)
+        }
     }
 }
 impl From<fondaco_trust::Refusal> for Fail {
@@ -101,7 +105,9 @@ impl From<fondaco_runtime::LoadError> for Fail {
         use fondaco_runtime::LoadError as L;
         let text = chain(&error);
         match error {
-            L::NotGranted { .. } | L::UnknownImport { .. } | L::Exports { .. } | L::Compile { .. } => Self::refused(text),
+            L::NotGranted { .. } | L::UnknownImport { .. } | L::Exports { .. } | L::Compile { .. } => {
+                Self::refused(text)
+            }
             _ => Self::failed(text),
         }
     }

@@ -171,7 +171,8 @@ fn check_settings(verified: &Verified, config: &PluginConfig) -> Done<String> {
         Some(schema) => {
             let bytes = verified.file(schema.schema.as_str()).unwrap_or_default();
             let schema = serde_json::from_slice(bytes).map_err(|e| refused(format!("its settings schema: {e}")))?;
-            let validator = jsonschema::validator_for(&schema).map_err(|e| refused(format!("its settings schema: {e}")))?;
+            let validator =
+                jsonschema::validator_for(&schema).map_err(|e| refused(format!("its settings schema: {e}")))?;
             let mistakes: Vec<String> =
                 validator.iter_errors(&settings).map(|e| format!("settings{}: {e}", e.instance_path)).collect();
             if !mistakes.is_empty() {
@@ -186,7 +187,8 @@ fn check_settings(verified: &Verified, config: &PluginConfig) -> Done<String> {
 pub async fn install(node: &Node, path: &Path, grant: &[String], allow_rollback: bool) -> Done<Manifest> {
     let _one = node.installing.lock().await;
     let (trust, mut lock) = (node.folder.trust()?, node.folder.lock()?);
-    let known: BTreeMap<PluginId, Version> = lock.plugins.iter().map(|(id, p)| (id.clone(), p.highest.clone())).collect();
+    let known: BTreeMap<PluginId, Version> =
+        lock.plugins.iter().map(|(id, p)| (id.clone(), p.highest.clone())).collect();
     let records = node.market.ledger().plugins().await?;
     let highest = |id: &PluginId| {
         let remembered = records.iter().find(|r| r.plugin == id.as_str()).and_then(|r| r.highest.clone());
@@ -268,7 +270,9 @@ pub fn write_config(folder: &Folder, id: &PluginId, change: impl FnOnce(&mut tom
     });
     let table = plugins.as_table_mut().ok_or_else(|| Fail::failed("[plugins] in fondaco.toml is no table"))?;
     let entry = table.entry(id.as_str()).or_insert_with(|| toml_edit::Item::Table(toml_edit::Table::new()));
-    change(entry.as_table_mut().ok_or_else(|| Fail::failed(format!("[plugins.\"{id}\"] in fondaco.toml is no table")))?);
+    change(
+        entry.as_table_mut().ok_or_else(|| Fail::failed(format!("[plugins.\"{id}\"] in fondaco.toml is no table")))?,
+    );
     let text = document.to_string();
     // Never leave a file behind that the next start would refuse.
     fondaco_schemas::Deployment::parse(&text).map_err(Fail::failed)?;

@@ -45,7 +45,8 @@ fn main() {
         };
         let shelf = common::runtime().load(spec).await.expect("loads");
         let call = median(5_000, || async {
-            let request = http::Request::get("/about").header("host", "localhost").body(Bytes::new()).expect("a request");
+            let request =
+                http::Request::get("/about").header("host", "localhost").body(Bytes::new()).expect("a request");
             let answer = shelf.handle(&context, request, 1 << 20).await.expect("answers");
             assert_eq!(answer.status(), 200);
         });

@@ -48,9 +48,13 @@ impl Compiler {
             Ok(entry) => match open_entry(&self.mac_key, &label, &entry) {
                 Some(code) => match deserialize(engine, code) {
                     Ok(component) => return Ok(component),
-                    Err(reason) => tracing::warn!(plugin = %who, %reason, "a cached plugin does not load; compiling it again"),
+                    Err(reason) => {
+                        tracing::warn!(plugin = %who, %reason, "a cached plugin does not load; compiling it again")
+                    }
                 },
-                None => tracing::warn!(plugin = %who, path = %path.display(), "a cached plugin is not ours or is from another version; compiling it again"),
+                None => {
+                    tracing::warn!(plugin = %who, path = %path.display(), "a cached plugin is not ours or is from another version; compiling it again")
+                }
             },
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             Err(source) => return Err(LoadError::Cache { path, source }),
@@ -71,7 +75,8 @@ impl Compiler {
             .kill_on_drop(true)
             .spawn()
             .map_err(|e| failed(format!("the compiler {} does not start: {e}", self.program.display())))?;
-        let (Some(mut stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        let (Some(mut stdin), Some(stdout), Some(stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
             return Err(failed("the compiler has no pipes".into()));
         };

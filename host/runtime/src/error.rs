@@ -122,7 +122,9 @@ pub enum LoadError {
         hint: String,
     },
     /// The component asks for something that no node has.
-    #[error("{who} imports {import}, which this node does not offer; it was built for another host or another API version (this node speaks fondaco:plugin {api})")]
+    #[error(
+        "{who} imports {import}, which this node does not offer; it was built for another host or another API version (this node speaks fondaco:plugin {api})"
+    )]
     UnknownImport {
         /// Which plugin.
         who: Who,

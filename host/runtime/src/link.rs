@@ -48,7 +48,8 @@ fn check_import(import: &str, who: &Who, grants: &Grants) -> Result<(), LoadErro
     match package {
         "fondaco:plugin" => {
             let version = semver::Version::parse(version).map_err(|_| unknown())?;
-            let fits = version.major == API_VERSION.major && version.minor == API_VERSION.minor && version.pre.is_empty();
+            let fits =
+                version.major == API_VERSION.major && version.minor == API_VERSION.minor && version.pre.is_empty();
             if !fits {
                 return Err(unknown());
             }
@@ -135,6 +136,10 @@ mod tests {
         ] {
             assert!(check(import, &Capability::ALL).is_err(), "{import}");
         }
-        assert_eq!(check("fondaco:plugin/storage@0.1.7", &[Capability::Storage]), Ok(()), "a later patch of the same track");
+        assert_eq!(
+            check("fondaco:plugin/storage@0.1.7", &[Capability::Storage]),
+            Ok(()),
+            "a later patch of the same track"
+        );
     }
 }

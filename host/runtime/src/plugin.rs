@@ -268,7 +268,8 @@ impl Plugin {
             None => {
                 let mut reason = one_line(error);
                 if state.accountant.refused > 0 {
-                    reason = format!("{reason} (it asked for more than its {} MiB of memory)", limits.memory_bytes >> 20);
+                    reason =
+                        format!("{reason} (it asked for more than its {} MiB of memory)", limits.memory_bytes >> 20);
                 } else if matches!(error.downcast_ref::<Trap>(), Some(Trap::StackOverflow)) {
                     reason = "its calls are nested too deep".into();
                 }
@@ -428,7 +429,13 @@ impl Plugin {
             })
             .await;
         self.write_log(&store, CALL);
-        Ok(started?.map(|(instance, script)| Script { plugin: self.clone(), store, instance, script, _permits: permits }))
+        Ok(started?.map(|(instance, script)| Script {
+            plugin: self.clone(),
+            store,
+            instance,
+            script,
+            _permits: permits,
+        }))
     }
 
     /// The tools that it has for the operator; none where it exports no `operator`.
@@ -507,7 +514,8 @@ pub(crate) mod storefront {
             let answered = self.run(context, CALL, move |store, inner| {
                 Box::pin(async move {
                     let World::Storefront(pre) = &inner.world else { wasmtime::bail!("checked above") };
-                    let request = request.map(|b| Full::new(b).map_err(|e| -> wasmtime_wasi_http::Error { match e {} }));
+                    let request =
+                        request.map(|b| Full::new(b).map_err(|e| -> wasmtime_wasi_http::Error { match e {} }));
                     let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
                     let out = store.data_mut().http().new_response_outparam(sender)?;
                     let proxy = pre.instantiate_async(&mut *store).await?;

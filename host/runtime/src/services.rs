@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::wit::{
-    advocacy_types as adv, catalogue, commerce, mail, payment_types as pay, search_types as search, settings,
-    storage, types,
+    advocacy_types as adv, catalogue, commerce, mail, payment_types as pay, search_types as search, settings, storage,
+    types,
 };
 
 /// A plugin-visible result.
@@ -148,13 +148,7 @@ pub trait Services: Send + Sync + 'static {
     async fn running(&self, by: &Caller, locale: String) -> Lent<Vec<adv::CampaignSummary>> {
         not_here()
     }
-    async fn campaign(
-        &self,
-        by: &Caller,
-        id: String,
-        locale: String,
-        audience: Option<String>,
-    ) -> Lent<adv::Campaign> {
+    async fn campaign(&self, by: &Caller, id: String, locale: String, audience: Option<String>) -> Lent<adv::Campaign> {
         not_here()
     }
     async fn targets(&self, by: &Caller, id: String, country: String, postcode: String) -> Lent<Vec<adv::Target>> {

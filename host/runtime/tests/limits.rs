@@ -47,7 +47,8 @@ async fn a_panic_is_a_trap_of_its_call() {
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_ends_at_the_limit() {
     for (limit_mib, least) in [(8, 3), (32, 20)] {
-        let plugin = plugin(Limits { memory_bytes: limit_mib << 20, deadline: Duration::from_secs(5), ..quick() }).await;
+        let plugin =
+            plugin(Limits { memory_bytes: limit_mib << 20, deadline: Duration::from_secs(5), ..quick() }).await;
         let got: usize = find(&plugin, "hoard").await.unwrap().unwrap()[0].parse().unwrap();
         assert!((least..limit_mib).contains(&got), "{got} MiB of {limit_mib}");
     }
@@ -128,7 +129,12 @@ async fn a_component_gets_only_what_was_granted() {
     let refused = runtime().load(spec(hostile(), grants(&[]), quick())).await.unwrap_err();
     assert!(matches!(refused, LoadError::NotGranted { .. }), "{refused}");
     let words = refused.to_string();
-    assert!(words.contains("org.example.hostile 1.0.0") && words.contains("storage") && words.contains("fondaco plugin grant"), "{words}");
+    assert!(
+        words.contains("org.example.hostile 1.0.0")
+            && words.contains("storage")
+            && words.contains("fondaco plugin grant"),
+        "{words}"
+    );
 }
 
 #[tokio::test]

@@ -88,24 +88,28 @@ fn weight_of(weight: f32) -> String {
     if weight.is_finite() { format!("{weight:.2}") } else { String::new() }
 }
 
-/// A passage of a search provider's: `<mark>` and `</mark>` around what matched, and everything else text.
+/// A passage of a search provider's: U+0002 and U+0003 around what matched, and everything else text.
 struct Passage<'a>(&'a str);
 
 impl Render for Passage<'_> {
     fn render_to(&self, out: &mut String) {
         let mut rest = self.0;
-        // Marks come in pairs and not within each other; a stray one is shown as the text that it is.
-        while let Some((before, from)) = rest.split_once("<mark>")
-            && let Some((marked, after)) = from.split_once("</mark>")
+        // Marks come in pairs and not within each other; a stray one is left out, for it is no text.
+        while let Some((before, from)) = rest.split_once('\u{2}')
+            && let Some((marked, after)) = from.split_once('\u{3}')
         {
-            before.render_to(out);
+            text(before, out);
             out.push_str("<mark>");
-            marked.render_to(out);
+            text(marked, out);
             out.push_str("</mark>");
             rest = after;
         }
-        rest.render_to(out);
+        text(rest, out);
     }
+}
+
+fn text(passage: &str, out: &mut String) {
+    passage.replace(['\u{2}', '\u{3}'], "").render_to(out);
 }
 
 #[cfg(test)]
@@ -115,9 +119,9 @@ mod tests {
     #[test]
     fn lets_nothing_but_marks_through_in_a_passage() {
         let shown = |p| Passage(p).render().into_string();
-        assert_eq!(shown("a <mark>b</mark> <i>c</i>"), "a <mark>b</mark> &lt;i&gt;c&lt;/i&gt;");
-        assert_eq!(shown("<mark>a"), "&lt;mark&gt;a");
-        assert_eq!(shown("</mark><mark><mark>x</mark>"), "&lt;/mark&gt;<mark>&lt;mark&gt;x</mark>");
-        assert_eq!(shown("<mark onclick=x>a</mark>"), "&lt;mark onclick=x&gt;a&lt;/mark&gt;");
+        assert_eq!(shown("a \u{2}b\u{3} <i>c</i>"), "a <mark>b</mark> &lt;i&gt;c&lt;/i&gt;");
+        assert_eq!(shown("\u{2}a"), "a");
+        assert_eq!(shown("\u{3}\u{2}\u{2}x\u{3}"), "<mark>x</mark>");
+        assert_eq!(shown("<mark>a</mark>"), "&lt;mark&gt;a&lt;/mark&gt;");
     }
 }

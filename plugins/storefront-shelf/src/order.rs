@@ -121,7 +121,7 @@ fn present(page: &Page, order: &Order, gateway: &str, what: &Presentation) -> Re
                 (page.csrf())
                 input type="hidden" name="gateway" value=(gateway);
                 button type="submit" { (t.pay_present_done) }
-            }
+            } }
         }
     };
     page.show(&Head::private(&what.title, Section::Library), &content)

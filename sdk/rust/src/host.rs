@@ -7,8 +7,8 @@ use crate::fake as node;
 
 /// The plugin's own ordered, transactional key-value space. No plugin sees another's.
 pub mod storage {
-    pub use crate::bindings::fondaco::plugin::storage::{Entry, Write};
     use crate::Result;
+    pub use crate::bindings::fondaco::plugin::storage::{Entry, Write};
 
     /// The value under `key`.
     pub fn get(key: &[u8]) -> Result<Option<Vec<u8>>> {
@@ -202,8 +202,8 @@ pub mod campaigns {
 
 /// The deployment's mail relay.
 pub mod mail {
-    pub use crate::bindings::fondaco::plugin::mail::Message;
     use crate::Result;
+    pub use crate::bindings::fondaco::plugin::mail::Message;
 
     /// Hands over one message; sent at most once for each key.
     pub fn send(message: &Message) -> Result<()> {

@@ -144,13 +144,7 @@ pub trait AdvocacyModule {
     /// How many took part, by class of evidence.
     fn counts(id: String) -> Result<Vec<Count>>;
     /// A press-ready piece for one audience and one placement.
-    fn press(
-        _id: String,
-        format: String,
-        _locale: String,
-        _audience: String,
-        _placement: String,
-    ) -> Result<Document> {
+    fn press(_id: String, format: String, _locale: String, _audience: String, _placement: String) -> Result<Document> {
         unsupported(&format!("format {format:?}"))
     }
     /// What is held on a person.

@@ -97,8 +97,9 @@ macro_rules! plugin {
     (storefront: $plugin:ident) => {
         #[cfg(target_family = "wasm")]
         const _: () = {
-            type Shop = $crate::__private::Shop<$plugin>;
-            $crate::__private::wasip2::http::proxy::export!(Shop with_types_in $crate::__private::wasip2);
+            // A name that no plugin's own type has: items of a macro share the caller's names.
+            type __FondacoShop = $crate::__private::Shop<$plugin>;
+            $crate::__private::wasip2::http::proxy::export!(__FondacoShop with_types_in $crate::__private::wasip2);
         };
     };
 }

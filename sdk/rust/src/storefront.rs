@@ -103,7 +103,9 @@ impl Request {
         let wanted = self.query("lang").into_iter().map(|l| (l, 1.0)).chain(self.accept_language());
         for (tag, _) in wanted {
             let primary = tag.split('-').next().unwrap_or_default();
-            if let Some(found) = offered.iter().find(|o| o.eq_ignore_ascii_case(&tag) || o.eq_ignore_ascii_case(primary)) {
+            if let Some(found) =
+                offered.iter().find(|o| o.eq_ignore_ascii_case(&tag) || o.eq_ignore_ascii_case(primary))
+            {
                 return found;
             }
         }
@@ -207,7 +209,11 @@ fn decode(value: &str) -> String {
     let mut out = Vec::with_capacity(value.len());
     let mut bytes = value.as_bytes().iter();
     while let Some(&b) = bytes.next() {
-        let hex = bytes.as_slice().get(..2).and_then(|h| std::str::from_utf8(h).ok()).and_then(|h| u8::from_str_radix(h, 16).ok());
+        let hex = bytes
+            .as_slice()
+            .get(..2)
+            .and_then(|h| std::str::from_utf8(h).ok())
+            .and_then(|h| u8::from_str_radix(h, 16).ok());
         match (b, hex) {
             (b'%', Some(byte)) => {
                 out.push(byte);

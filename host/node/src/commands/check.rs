@@ -36,7 +36,9 @@ pub async fn check(folder: &Folder, deep: bool, json: bool, out: &Out) -> Done {
         }
         let installed = |id: &fondaco_schemas::PluginId| lock.plugins.contains_key(id.as_str());
         for id in deployment.plugins.keys().filter(|id| !installed(id)) {
-            wrong.push(format!("[plugins.\"{id}\"] is configured and not installed: `fondaco plugin install <its bundle>`"));
+            wrong.push(format!(
+                "[plugins.\"{id}\"] is configured and not installed: `fondaco plugin install <its bundle>`"
+            ));
         }
     }
     if let (Some(trust), Some(deployment)) = (&trust, &deployment) {
@@ -91,7 +93,10 @@ fn check_plugins(
             wrong.push(format!("[plugins.\"{id}\"]: {missing}"));
         }
         if !config.version.matches(&locked.version) {
-            wrong.push(format!("[plugins.\"{id}\"]: version {} is installed, and {} is wanted", locked.version, config.version));
+            wrong.push(format!(
+                "[plugins.\"{id}\"]: version {} is installed, and {} is wanted",
+                locked.version, config.version
+            ));
         }
     }
 }

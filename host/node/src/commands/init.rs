@@ -76,7 +76,8 @@ fn quoted(text: &str) -> String {
 fn deployment(name: &str, tagline: &str) -> String {
     let (name, tagline) = (quoted(name), quoted(tagline));
     format!(
-        r##"# A Fondaco deployment. `fondaco check` says everything that is wrong with it.
+        r##"# A Fondaco deployment. `fondaco check` says everything that is wrong with it. Plugins are installed with
+# `fondaco plugin install`, which adds what you granted at the end of this file.
 
 [brand]
 name = {name}
@@ -99,11 +100,6 @@ dir = "data"
 [publisher]
 # What releases are signed with, taken from the data folder.
 key = "keys/publisher.pem"
-
-# Plugins are installed with `fondaco plugin install`, which adds what you granted here:
-# [plugins."org.example.shelf"]
-# grant = {{ catalogue = {{}}, storage = {{ quota = "16MiB" }} }}
-# settings = {{ }}
 "##
     )
 }

@@ -44,7 +44,11 @@ pub fn trust(folder: &Folder, command: &Trust, json: bool, out: &Out) -> Done {
     match command {
         Trust::Add(args) => {
             write(trust_store::add_publisher(&folder.trust_text()?, &publisher(args)?)?)?;
-            out.result(json, || serde_json::json!({ "trusted": args.name }), || format!("{} is trusted now", args.name));
+            out.result(
+                json,
+                || serde_json::json!({ "trusted": args.name }),
+                || format!("{} is trusted now", args.name),
+            );
         }
         Trust::Revoke { what, bundle } => {
             let text = folder.trust_text()?;
@@ -69,7 +73,16 @@ pub fn trust(folder: &Folder, command: &Trust, json: bool, out: &Out) -> Done {
                 out.result(
                     json,
                     || serde_json::to_value(p).unwrap_or_default(),
-                    || format!("{}\n  signs {} ({})\n  with {} of {}", p.name, prefixes.join(", "), kinds.join(", "), p.threshold, keys.join(", ")),
+                    || {
+                        format!(
+                            "{}\n  signs {} ({})\n  with {} of {}",
+                            p.name,
+                            prefixes.join(", "),
+                            kinds.join(", "),
+                            p.threshold,
+                            keys.join(", ")
+                        )
+                    },
                 );
             }
             if store.file().publishers.is_empty() && !json {

@@ -25,7 +25,10 @@ pub async fn open(folder: &Folder, args: &Open, json: bool, out: &Out) -> Done {
     }
     let bare = bare_name(&args.file);
     let target = args.out.clone().or(bare.clone()).ok_or_else(|| {
-        Fail::usage(format!("{} does not end in .{SEALED}: say where the opened file goes with --out", args.file.display()))
+        Fail::usage(format!(
+            "{} does not end in .{SEALED}: say where the opened file goes with --out",
+            args.file.display()
+        ))
     })?;
     let beside = bare.map(|b| PathBuf::from(format!("{}.licence", b.display())));
     let licence = args.licence.clone().or(beside).ok_or_else(|| Fail::usage("name the licence with --licence"))?;
@@ -43,7 +46,11 @@ pub async fn open(folder: &Folder, args: &Open, json: bool, out: &Out) -> Done {
     let mut schemes: Vec<_> = verified.into_iter().filter(|v| v.manifest.kind == PluginKind::Drm).collect();
     let verified = match (schemes.pop(), schemes.is_empty()) {
         (Some(only), true) => only,
-        (None, _) => return Err(Fail::unavailable("no DRM plugin is installed here: `fondaco plugin install` the one that the shop uses")),
+        (None, _) => {
+            return Err(Fail::unavailable(
+                "no DRM plugin is installed here: `fondaco plugin install` the one that the shop uses",
+            ));
+        }
         (Some(_), false) => return Err(Fail::usage("several DRM plugins are installed: name one with --scheme")),
     };
     let keys = NodeKeys::new(load_key(&folder.node_key(&deployment))?);

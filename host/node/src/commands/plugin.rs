@@ -20,7 +20,11 @@ pub async fn run(node: &Node, command: Plugin, json: bool, out: &Out) -> Done {
         Plugin::Install { bundle, grant, allow_rollback } => {
             let manifest = plugins::install(node, &bundle, &grant.unwrap_or_default(), allow_rollback).await?;
             let (id, version) = (&manifest.id, &manifest.version);
-            out.result(json, || serde_json::json!({ "installed": id, "version": version }), || format!("installed {id} {version}"));
+            out.result(
+                json,
+                || serde_json::json!({ "installed": id, "version": version }),
+                || format!("installed {id} {version}"),
+            );
             node.market.feed().await?;
             Ok(())
         }
@@ -31,7 +35,9 @@ pub async fn run(node: &Node, command: Plugin, json: bool, out: &Out) -> Done {
         Plugin::Enable { id } => switch(node, &id, true, json, out).await,
         Plugin::Disable { id } => switch(node, &id, false, json, out).await,
         Plugin::Remove { id } => remove(node, &id, json, out).await,
-        Plugin::Run { id, tool, input, out: file } => run_tool(node, &id, tool, &input, file.as_deref(), json, out).await,
+        Plugin::Run { id, tool, input, out: file } => {
+            run_tool(node, &id, tool, &input, file.as_deref(), json, out).await
+        }
     }
 }
 
@@ -39,7 +45,9 @@ pub async fn run(node: &Node, command: Plugin, json: bool, out: &Out) -> Done {
 pub fn absolute(command: Plugin) -> Plugin {
     let full = |p: PathBuf| std::path::absolute(&p).unwrap_or(p);
     match command {
-        Plugin::Install { bundle, grant, allow_rollback } => Plugin::Install { bundle: full(bundle), grant, allow_rollback },
+        Plugin::Install { bundle, grant, allow_rollback } => {
+            Plugin::Install { bundle: full(bundle), grant, allow_rollback }
+        }
         Plugin::Verify { bundle } => Plugin::Verify { bundle: full(bundle) },
         Plugin::Run { id, tool, input, out } => Plugin::Run { id, tool, input, out: out.map(full) },
         other => other,
@@ -206,7 +214,11 @@ async fn grant(node: &Node, id: &PluginId, names: &[String], revoke: bool, json:
     node.market.remove(id);
     let started = plugins::load_locked(node, &trust, id, &locked).await;
     let held: Vec<&str> = granted.0.keys().map(|c| c.as_str()).collect();
-    out.result(json, || serde_json::json!({ "id": id, "granted": granted }), || format!("{id} is granted: {}", held.join(", ")));
+    out.result(
+        json,
+        || serde_json::json!({ "id": id, "granted": granted }),
+        || format!("{id} is granted: {}", held.join(", ")),
+    );
     if let Err(fail) = started {
         out.note(fail.text);
     }
@@ -245,7 +257,11 @@ async fn remove(node: &Node, id: &PluginId, json: bool, out: &Out) -> Done {
         table.remove(id.as_str());
     }
     replace(&path, document.to_string().as_bytes(), 0o644)?;
-    out.result(json, || serde_json::json!({ "removed": id }), || format!("removed {id}; its data stays for when it comes back"));
+    out.result(
+        json,
+        || serde_json::json!({ "removed": id }),
+        || format!("removed {id}; its data stays for when it comes back"),
+    );
     Ok(())
 }
 
@@ -280,7 +296,8 @@ async fn run_tool(
     };
     let known: Vec<&str> = tools.iter().map(|t| t.name.as_str()).collect();
     let tool = tools.iter().find(|t| t.name == name);
-    let tool = tool.ok_or_else(|| Fail::not_found(format!("{id} has no tool {name:?}; it has: {}", known.join(", "))))?;
+    let tool =
+        tool.ok_or_else(|| Fail::not_found(format!("{id} has no tool {name:?}; it has: {}", known.join(", "))))?;
     let mut pairs = Vec::new();
     for pair in input {
         let (key, value) = pair.split_once('=').ok_or_else(|| Fail::usage(format!("write {pair:?} as name=value")))?;

@@ -37,6 +37,10 @@ pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
         let (market, stopped) = (node.market.clone(), stopped.clone());
         async move { market.keep_reconciling(stopped).await }
     });
+    let tidying = tokio::spawn({
+        let (market, stopped) = (node.market.clone(), stopped.clone());
+        async move { market.keep_tidy(stopped).await }
+    });
     let controlling = tokio::spawn(control::serve(socket, node.clone(), stopped));
 
     out.result(
@@ -54,7 +58,7 @@ pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
             std::process::exit(1);
         }
     });
-    for task in [serving, feeding, settling, controlling] {
+    for task in [serving, feeding, settling, tidying, controlling] {
         if let Err(error) = task.await {
             tracing::error!(%error, "a part of the node did not stop as it should");
         }

@@ -39,21 +39,29 @@ pub async fn publish(node: &Node, args: Publish, json: bool, out: &Out) -> Done 
         },
         || {
             let what = if published.is_new { "published" } else { "was published already:" };
-            format!("{what} {} (release {}, {} files, {} bytes)\n  {}", about.title, published.sequence, published.files, published.bytes, published.work)
+            format!(
+                "{what} {} (release {}, {} files, {} bytes)\n  {}",
+                about.title, published.sequence, published.files, published.bytes, published.work
+            )
         },
     );
     Ok(())
 }
 
 fn description_of(args: &Publish) -> PathBuf {
-    let beside = || if args.source.is_dir() { args.source.join(WORK_FILE) } else { args.source.with_file_name(WORK_FILE) };
+    let beside =
+        || if args.source.is_dir() { args.source.join(WORK_FILE) } else { args.source.with_file_name(WORK_FILE) };
     args.work.clone().unwrap_or_else(beside)
 }
 
 pub async fn unpublish(node: &Node, work: &str, json: bool, out: &Out) -> Done {
     let work = find(node, work).await?;
     node.market.unpublish(&work.release.work).await?;
-    out.result(json, || serde_json::json!({ "work": work.release.work }), || format!("unpublished {}", work.release.title));
+    out.result(
+        json,
+        || serde_json::json!({ "work": work.release.work }),
+        || format!("unpublished {}", work.release.title),
+    );
     Ok(())
 }
 
@@ -137,7 +145,8 @@ pub async fn get(node: &Node, args: Get, json: bool, out: &Out) -> Done {
         let (store, target) = (node.market.store().clone(), folder.join(target_name(&file)));
         let (steps, mut read) = tokio::sync::mpsc::channel(8);
         let task = tokio::task::spawn_blocking(move || {
-            copy_out(&store.get(file.hash)?, &target, &steps).map_err(|e| Fail::failed(format!("{}: {e}", target.display())))
+            copy_out(&store.get(file.hash)?, &target, &steps)
+                .map_err(|e| Fail::failed(format!("{}: {e}", target.display())))
         });
         while let Some(bytes) = read.recv().await {
             out.say(Said::Step(bytes));
@@ -158,11 +167,7 @@ fn target_name(file: &fondaco_schemas::FileInfo) -> String {
 }
 
 /// Copies a blob to a file that appears when it is whole.
-fn copy_out(
-    blob: &fondaco_store::Blob,
-    target: &Path,
-    steps: &tokio::sync::mpsc::Sender<u64>,
-) -> std::io::Result<()> {
+fn copy_out(blob: &fondaco_store::Blob, target: &Path, steps: &tokio::sync::mpsc::Sender<u64>) -> std::io::Result<()> {
     if let Some(parent) = target.parent() {
         std::fs::create_dir_all(parent)?;
     }
@@ -187,7 +192,16 @@ pub async fn orders(node: &Node, limit: u32, json: bool, out: &Out) -> Done {
         out.result(
             json,
             || serde_json::to_value(order).unwrap_or_default(),
-            || format!("{}  {}  {:<9}  {:>12}  {}  {gateway}{note}", order.created.date(), order.id, order.state, order.total, order.work.slug()),
+            || {
+                format!(
+                    "{}  {}  {:<9}  {:>12}  {}  {gateway}{note}",
+                    order.created.date(),
+                    order.id,
+                    order.state,
+                    order.total,
+                    order.work.slug()
+                )
+            },
         );
     }
     if orders.is_empty() && !json {

@@ -8,7 +8,9 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use fondaco_runtime::wit::search_types::{Query, Reach, Sort};
 use fondaco_runtime::wit::settings::Brand;
-use fondaco_runtime::{CallError, Caller, Compiler, Context, Grants, Lent, Limits, Plugin, Runtime, Services, Spec, Who};
+use fondaco_runtime::{
+    CallError, Caller, Compiler, Context, Grants, Lent, Limits, Plugin, Runtime, Services, Spec, Who,
+};
 use fondaco_schemas::{Capability, PluginKind};
 
 /// Answers nothing.
@@ -60,7 +62,10 @@ pub fn component(package: &str) -> Vec<u8> {
         .args(["build", "--quiet", "--profile", "plugin", "--target", "wasm32-wasip2", "-p", package])
         .status()
         .expect("cargo starts");
-    assert!(built.success(), "build the guest by hand: cargo build --profile plugin --target wasm32-wasip2 -p {package} (rustup target add wasm32-wasip2 if the target is missing)");
+    assert!(
+        built.success(),
+        "build the guest by hand: cargo build --profile plugin --target wasm32-wasip2 -p {package} (rustup target add wasm32-wasip2 if the target is missing)"
+    );
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let file = target.join("wasm32-wasip2/plugin").join(format!("{}.wasm", package.replace('-', "_")));
     std::fs::read(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()))

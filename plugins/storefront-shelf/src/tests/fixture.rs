@@ -125,7 +125,7 @@ impl Discovery for Finder {
         let hit = |slug: &str| Hit {
             work: format!("{PUBLISHER}/{slug}"),
             score: 1.0,
-            highlights: vec![("description".into(), words("three <mark>night</mark>s in an empty grain store"))],
+            highlights: vec![("description".into(), words("three \u{2}night\u{3}s in an empty grain store"))],
             because: vec![(words("“night” stands in the title"), 3.2), (words("filed under night"), 1.1)],
             via: None,
         };

@@ -69,8 +69,12 @@ impl SearchProvider for Hostile {
                 std::thread::sleep(std::time::Duration::from_secs(60));
                 Ok(results(Vec::new()))
             }
-            "files" => Ok(results(vec![hit(format!("{:?}", std::fs::read_dir("/").map(|_| ()).map_err(|e| e.kind())))])),
-            "environment" => Ok(results(std::env::vars().map(|(k, _)| hit(k)).chain(std::env::args().map(hit)).collect())),
+            "files" => {
+                Ok(results(vec![hit(format!("{:?}", std::fs::read_dir("/").map(|_| ()).map_err(|e| e.kind())))]))
+            }
+            "environment" => {
+                Ok(results(std::env::vars().map(|(k, _)| hit(k)).chain(std::env::args().map(hit)).collect()))
+            }
             "socket" => {
                 let tried = std::net::TcpStream::connect("127.0.0.1:22").map(|_| ()).map_err(|e| e.kind());
                 Ok(results(vec![hit(format!("{tried:?}"))]))

@@ -15,8 +15,7 @@ const FILES: [(&str, &str); 2] =
 /// The deployment in a folder, made where there is none, with its theme.
 pub fn deployment(folder: &Path) -> Result<Deployment> {
     let settings = folder.join("fondaco.toml");
-    let deployment =
-        if settings.exists() { Deployment::at(folder) } else { Deployment::init(folder, NAME, TAGLINE)? };
+    let deployment = if settings.exists() { Deployment::at(folder) } else { Deployment::init(folder, NAME, TAGLINE)? };
     for (name, text) in FILES {
         replace(&folder.join("theme").join(name), text)?;
     }

@@ -63,7 +63,8 @@ fn get(deployment: &Deployment, url: &str, id: &str, published: &Value, made: &M
 }
 
 fn is_nothing(price: &Value) -> bool {
-    let minor = price.as_str().map_or_else(|| price.pointer("/minor").map(Value::to_string), |text| Some(text.to_owned()));
+    let minor =
+        price.as_str().map_or_else(|| price.pointer("/minor").map(Value::to_string), |text| Some(text.to_owned()));
     minor.is_none_or(|text| !text.chars().any(|c| ('1'..='9').contains(&c)))
 }
 

@@ -40,7 +40,11 @@ const STEPS: [Step; 7] = [
     Step { name: "units", about: "unit and documentation tests", run: |_| units() },
     Step { name: "demo", about: "the demo, in a fresh folder, checks itself", run: |_| demonstration() },
     Step { name: "nodes", about: "whole nodes, from the outside", run: |_| nodes() },
-    Step { name: "browser", about: "a visitor in a real browser, with and without scripts", run: |o| browser::check(o.save) },
+    Step {
+        name: "browser",
+        about: "a visitor in a real browser, with and without scripts",
+        run: |o| browser::check(o.save),
+    },
 ];
 
 /// Carries out the task.
@@ -84,7 +88,8 @@ fn component(name: &str, proof: &[&str]) -> Result<()> {
     if program::run(workspace::cargo().args(proof))?.code == 0 {
         return Ok(());
     }
-    let by_hand = format!("{name} is missing: run `rustup component add {name}`, or install it from where your Rust came from");
+    let by_hand =
+        format!("{name} is missing: run `rustup component add {name}`, or install it from where your Rust came from");
     program::answer(Command::new("rustup").args(["component", "add", name])).map(|_| ()).context(by_hand)
 }
 
@@ -116,7 +121,9 @@ fn units() -> Result<()> {
     } else {
         let (own, rest) = (["-p", "fondaco-tests", "--lib"], ["--workspace", "--exclude", "fondaco-tests"]);
         program::pass(workspace::cargo().args(["test", "--quiet"]).args(own))?;
-        program::pass(workspace::cargo().args(["test", "--quiet", "--lib", "--bins", "--tests", "--examples"]).args(rest))?;
+        program::pass(
+            workspace::cargo().args(["test", "--quiet", "--lib", "--bins", "--tests", "--examples"]).args(rest),
+        )?;
     }
     program::pass(workspace::cargo().args(["test", "--quiet", "--workspace", "--doc"]))
 }
