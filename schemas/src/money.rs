@@ -140,7 +140,7 @@ impl Money {
         let mut parts: Vec<(u128, u128)> = weights
             .iter()
             .map(|w| whole * u128::from(*w))
-            .map(|n| if total == 0 { (0, 0) } else { (n / total, n % total) })
+            .map(|n| (n.checked_div(total).unwrap_or(0), n.checked_rem(total).unwrap_or(0)))
             .collect();
         let mut left = whole - parts.iter().map(|p| p.0).sum::<u128>();
         let mut order: Vec<usize> = (0..parts.len()).collect();

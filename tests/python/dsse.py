@@ -4,6 +4,7 @@ dsse.py verify BUNDLE PUBLIC_HEX        is the bundle's envelope, for its own ma
 dsse.py sign UNSIGNED SEED_HEX OUT      signs a bundle with the key of a seed, and prints the public key
 """
 
+import hashlib
 import io
 import json
 import sys
@@ -25,16 +26,23 @@ def read(path):
 
 
 def write(path, files):
-    out = io.BytesIO()
+    out, headers = io.BytesIO(), []
     with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as bundle:
         for name in sorted(files, key=str.encode):
             entry = tarfile.TarInfo(name)
             entry.size = len(files[name])
+            headers.append(out.tell())
             bundle.addfile(entry, io.BytesIO(files[name]))
+    made = bytearray(out.getvalue())
+    for at in headers:
+        # Python leaves the device's two numbers empty where there is no device; a bundle has zeros.
+        made[at + 329 : at + 345] = b"0000000\0" * 2
+        made[at + 148 : at + 156] = b" " * 8
+        made[at + 148 : at + 156] = b"%06o\0 " % sum(made[at : at + 512])
     # Python fills up to a record of 20 blocks; a bundle ends with two.
     length = sum(512 + (len(b) + 511) // 512 * 512 for b in files.values()) + 1024
     with open(path, "wb") as file:
-        file.write(out.getvalue()[:length])
+        file.write(made[:length])
 
 
 def verify(path, public):
@@ -52,10 +60,14 @@ def sign(path, seed, out):
     assert SIGNATURES not in files, "the bundle is signed already"
     private = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(seed))
     envelope = Envelope(files[MANIFEST], TYPE, {})
-    envelope.sign(CryptoSigner(private))
+    public = private.public_key()
+    raw = public.public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+    # Key ids here are of the key itself (RFC 8410), not of the library's own description of it.
+    key_id = hashlib.sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+    envelope.sign(CryptoSigner(private, SSlibKey(key_id, "ed25519", "ed25519", {"public": raw})))
     files[SIGNATURES] = json.dumps(envelope.to_dict()).encode()
     write(out, files)
-    print(private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex())
+    print(raw)
 
 
 {"verify": verify, "sign": sign}[sys.argv[1]](*sys.argv[2:])

@@ -47,7 +47,7 @@ impl Default for Limits {
             body_bytes: 256 << 10,
             header_time: Duration::from_secs(15),
             body_time: Duration::from_secs(30),
-            write_stall: Duration::from_secs(60),
+            write_stall: Duration::from_mins(1),
             drain: Duration::from_secs(10),
         }
     }
@@ -185,7 +185,7 @@ impl PerAddress {
     fn enter(&self, address: IpAddr) -> Option<Place> {
         let address = match address.to_canonical() {
             IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & !u128::from(u64::MAX)).into()),
-            v4 => v4,
+            v4 @ IpAddr::V4(_) => v4,
         };
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(address).or_default();

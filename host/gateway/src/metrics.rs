@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fondaco_market::Market;
 
+type Count = fn(&fondaco_runtime::Counters) -> &AtomicU64;
+
 /// What the gateway counts by itself.
 #[derive(Default)]
 pub(crate) struct Counts {
@@ -56,7 +58,6 @@ pub(crate) fn text(counts: &Counts, market: &Market) -> String {
     let label = |p: &fondaco_runtime::Plugin| {
         format!("{{plugin=\"{}\",version=\"{}\",kind=\"{}\"}}", p.who().id, p.who().version, p.kind().as_str())
     };
-    type Count = fn(&fondaco_runtime::Counters) -> &AtomicU64;
     let families: [(&str, &str, Count); 3] = [
         ("fondaco_plugin_calls_total", "Calls into the plugin.", |c| &c.calls),
         ("fondaco_plugin_failures_total", "Calls that trapped or ran into a limit.", |c| &c.failures),

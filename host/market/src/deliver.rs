@@ -74,7 +74,7 @@ impl Market {
     }
 
     pub(crate) async fn library(&self, by: &Caller, session: &str) -> Result<Vec<types::Entitlement>, Error> {
-        let holder = self.own(by, session)?.holder;
+        let holder = Self::own(by, session)?.holder;
         let library = self.ledger().library(holder, now()).await?;
         Ok(library.iter().map(convert::entitlement).collect())
     }
@@ -87,7 +87,7 @@ impl Market {
         entitlement: &str,
         path: &str,
     ) -> Result<String, Error> {
-        let holder = self.own(by, session)?.holder;
+        let holder = Self::own(by, session)?.holder;
         let none = || Error::Refused("there is no such right in this library".into());
         let id: EntitlementId = entitlement.parse().map_err(|_| none())?;
         let found = self.ledger().entitlement(&id, now()).await?;

@@ -126,7 +126,7 @@ impl Market {
                 Ok(Err(e)) => return Err(Error::Plugin { who: plugin.who().clone(), answer: words(&e) }),
                 // Too much at once: less, down to a single change.
                 Err(CallError::Deadline { .. } | CallError::Wall { .. } | CallError::HostCalls { .. }) if size > 1 => {
-                    size /= 2
+                    size /= 2;
                 }
                 Err(e) => return Err(e.into()),
             }
@@ -139,7 +139,7 @@ impl Market {
             if let Err(error) = self.feed().await {
                 tracing::error!(%error, "feeding the search providers failed");
             }
-            let wait = tokio::time::timeout(std::time::Duration::from_secs(60), self.0.changed.notified());
+            let wait = tokio::time::timeout(std::time::Duration::from_mins(1), self.0.changed.notified());
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|s| *s) => return,

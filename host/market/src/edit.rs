@@ -162,7 +162,7 @@ mod tests {
         let edit =
             Crypt { span: Span { offset: 0, len: 16 }, cipher: Cipher::Aes256Gcm, key: vec![0; 32], iv: vec![0; 12] };
         let sealed = run(&[0; 16], &[Edit::Encrypt(edit)]).unwrap();
-        let hex: String = sealed.iter().map(|b| format!("{b:02x}")).collect();
+        let hex = data_encoding::HEXLOWER.encode(&sealed);
         assert_eq!(hex, "cea7403d4d606b6e074ec5d3baf39d18d0d1c8a799996bf0265b98b5d48ab919");
     }
 

@@ -110,12 +110,14 @@ pub(crate) fn shown(error: Error) -> types::Error {
         Error::Ledger(L::CheckFailed { index, .. }) => {
             types::Error::Invalid(format!("check {index} of the batch does not hold"))
         }
-        Error::Ledger(e @ (L::TooMuch { .. } | L::Range { .. } | L::Cursor(_) | L::WrongTotal { .. })) => {
-            types::Error::Invalid(e.to_string())
-        }
-        Error::Ledger(e @ (L::WrongState { .. } | L::IdempotencyConflict { .. })) => {
-            types::Error::Invalid(e.to_string())
-        }
+        Error::Ledger(
+            e @ (L::TooMuch { .. }
+            | L::Range { .. }
+            | L::Cursor(_)
+            | L::WrongTotal { .. }
+            | L::WrongState { .. }
+            | L::IdempotencyConflict { .. }),
+        ) => types::Error::Invalid(e.to_string()),
         Error::Ledger(L::NoWork(_) | L::NoOrder(_) | L::NoEntitlement(_) | L::NoSession) | Error::NoWork(_) => {
             types::Error::NotFound
         }

@@ -199,7 +199,7 @@ impl Market {
     /// Deletes blobs that no release needs and nobody reads, every hour until `stop` says true. What is younger than a
     /// day is spared: somebody may be about to publish it.
     pub async fn keep_tidy(&self, mut stop: tokio::sync::watch::Receiver<bool>) {
-        const HOUR: std::time::Duration = std::time::Duration::from_secs(60 * 60);
+        const HOUR: std::time::Duration = std::time::Duration::from_hours(1);
         loop {
             tokio::select! {
                 biased;
@@ -209,7 +209,7 @@ impl Market {
             let store = self.store().clone();
             match tokio::task::spawn_blocking(move || store.gc(24 * HOUR)).await {
                 Ok(Ok(report)) => {
-                    tracing::debug!(deleted = report.deleted.len(), bytes = report.bytes, "tidied the store")
+                    tracing::debug!(deleted = report.deleted.len(), bytes = report.bytes, "tidied the store");
                 }
                 Ok(Err(error)) => tracing::error!(%error, "the store cannot be tidied"),
                 Err(_) => return,

@@ -180,8 +180,11 @@ impl Market {
         terms: &Terms,
     ) -> Result<(Imported, FileInfo), Error> {
         let blob = self.blob(file.hash).await?;
-        let of =
-            ScriptOf::Protect(convert::release(release, String::new()), convert::file(&file), convert::terms(terms));
+        let of = ScriptOf::Protect(
+            Box::new(convert::release(release, String::new())),
+            convert::file(&file),
+            convert::terms(terms),
+        );
         let script = draw(plugin, of).await?;
         let store = self.store().clone();
         let importer = tokio::task::spawn_blocking(move || store.importer()).await??;

@@ -36,7 +36,7 @@ fn refused(why: impl Into<String>) -> Error {
 
 impl Market {
     /// The visitor on whose behalf a storefront asks: nobody else's session is ever acted for.
-    pub(crate) fn own<'a>(&self, by: &'a Caller, session: &str) -> Result<&'a Visitor, Error> {
+    pub(crate) fn own<'a>(by: &'a Caller, session: &str) -> Result<&'a Visitor, Error> {
         by.visitor
             .as_deref()
             .filter(|v| v.handle == session)
@@ -87,7 +87,7 @@ impl Market {
         offer: &str,
         key: &str,
     ) -> Result<Order, Error> {
-        let visitor = self.own(by, session)?;
+        let visitor = Self::own(by, session)?;
         let (work, offer) = self.offer(work, offer).await?;
         let at = now();
         check_window(&offer, at)?;
@@ -117,7 +117,7 @@ impl Market {
 
     /// An order of the visitor's: made in this session, or for the same library.
     pub(crate) async fn own_order(&self, by: &Caller, session: &str, id: &str) -> Result<Order, Error> {
-        let visitor = self.own(by, session)?;
+        let visitor = Self::own(by, session)?;
         let id: OrderId = id.parse().map_err(|_| Error::Refused("this is no order".into()))?;
         let order = self.ledger().order(&id).await?;
         let own = |o: &Order| o.holder == visitor.holder || o.session == visitor.handle;
@@ -278,7 +278,7 @@ impl Market {
                 match plugin.fetch(&Context::node(), payment.to_string()).await {
                     Ok(Ok(events)) => self.take_events(&plugin, Some(&payment), &events).await?,
                     Ok(Err(e)) => {
-                        tracing::debug!(order = %order.id, answer = words(&e), "the gateway knows nothing yet")
+                        tracing::debug!(order = %order.id, answer = words(&e), "the gateway knows nothing yet");
                     }
                     Err(error) => tracing::error!(%error, "a gateway could not be asked"),
                 }
@@ -297,7 +297,7 @@ impl Market {
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|s| *s) => return,
-                () = tokio::time::sleep(std::time::Duration::from_secs(60)) => {}
+                () = tokio::time::sleep(std::time::Duration::from_mins(1)) => {}
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What a call costs: `cargo bench -p fondaco-runtime`. Each figure is the median of many calls, on one thread.
 
+#![allow(clippy::indexing_slicing, reason = "there are as many times as rounds")]
+
 #[path = "../tests/common/mod.rs"]
 mod common;
 

@@ -18,7 +18,7 @@ use wasmtime::component::Component;
 use crate::engine;
 use crate::error::{LoadError, Who};
 
-const WALL: Duration = Duration::from_secs(120);
+const WALL: Duration = Duration::from_mins(2);
 const CPU_SECONDS: u64 = 90;
 const ADDRESS_SPACE: u64 = 3 << 30;
 const MAX_CODE: u64 = 256 << 20;
@@ -49,11 +49,11 @@ impl Compiler {
                 Some(code) => match deserialize(engine, code) {
                     Ok(component) => return Ok(component),
                     Err(reason) => {
-                        tracing::warn!(plugin = %who, %reason, "a cached plugin does not load; compiling it again")
+                        tracing::warn!(plugin = %who, %reason, "a cached plugin does not load; compiling it again");
                     }
                 },
                 None => {
-                    tracing::warn!(plugin = %who, path = %path.display(), "a cached plugin is not ours or is from another version; compiling it again")
+                    tracing::warn!(plugin = %who, path = %path.display(), "a cached plugin is not ours or is from another version; compiling it again");
                 }
             },
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
@@ -89,7 +89,7 @@ impl Compiler {
             let mut code = Vec::new();
             let mut words = Vec::new();
             let (mut stdout, mut stderr) = (stdout.take(MAX_CODE), stderr.take(4096));
-            let (_, read, _) = tokio::join!(feed, stdout.read_to_end(&mut code), stderr.read_to_end(&mut words));
+            let ((), read, _) = tokio::join!(feed, stdout.read_to_end(&mut code), stderr.read_to_end(&mut words));
             let status = child.wait().await;
             (code, words, read, status)
         };

@@ -391,7 +391,7 @@ calls!(Advocacy, "advocacy", fondaco_plugin_advocacy_module, {
 /// Which script to draw from a DRM plugin.
 pub enum ScriptOf {
     /// How a file is protected.
-    Protect(types::Work, types::FileInfo, types::Terms),
+    Protect(Box<types::Work>, types::FileInfo, types::Terms),
     /// How a protected file is opened with its licence.
     Open(drm_types::License, types::FileInfo),
 }
@@ -401,7 +401,7 @@ pub struct Script {
     plugin: Plugin,
     store: Store<State>,
     instance: wit::drm::Drm,
-    script: ResourceAny,
+    handle: ResourceAny,
     _permits: Permits,
 }
 
@@ -429,11 +429,11 @@ impl Plugin {
             })
             .await;
         self.write_log(&store, CALL);
-        Ok(started?.map(|(instance, script)| Script {
+        Ok(started?.map(|(instance, handle)| Script {
             plugin: self.clone(),
             store,
             instance,
-            script,
+            handle,
             _permits: permits,
         }))
     }
@@ -474,7 +474,7 @@ impl Script {
     pub async fn next(&mut self, at_most: u32) -> Answer<Vec<drm_types::Edit>> {
         self.store.data_mut().refill(&self.plugin.0.limits);
         self.store.set_hostcall_fuel(self.plugin.0.limits.output_bytes);
-        let (instance, script) = (&self.instance, self.script);
+        let (instance, script) = (&self.instance, self.handle);
         let plugin = self.plugin.clone();
         let limits = &plugin.0.limits;
         plugin.0.counters.calls.fetch_add(1, Ordering::Relaxed);

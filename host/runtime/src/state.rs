@@ -85,15 +85,12 @@ impl State {
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut store| {
             let state = store.data_mut();
-            match state.ticks_left.checked_sub(1) {
-                Some(left) => {
-                    state.ticks_left = left;
-                    Ok(UpdateDeadline::Yield(1))
-                }
-                None => {
-                    state.over = Some(Over::Deadline);
-                    Err(Spent.into())
-                }
+            if let Some(left) = state.ticks_left.checked_sub(1) {
+                state.ticks_left = left;
+                Ok(UpdateDeadline::Yield(1))
+            } else {
+                state.over = Some(Over::Deadline);
+                Err(Spent.into())
             }
         });
         store
@@ -106,15 +103,12 @@ impl State {
     }
 
     fn enter(&mut self) -> wasmtime::Result<()> {
-        match self.host_calls_left.checked_sub(1) {
-            Some(left) => {
-                self.host_calls_left = left;
-                Ok(())
-            }
-            None => {
-                self.over = Some(Over::HostCalls);
-                Err(Spent.into())
-            }
+        if let Some(left) = self.host_calls_left.checked_sub(1) {
+            self.host_calls_left = left;
+            Ok(())
+        } else {
+            self.over = Some(Over::HostCalls);
+            Err(Spent.into())
         }
     }
 

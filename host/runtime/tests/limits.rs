@@ -1,5 +1,7 @@
 //! What a hostile component can do: nothing but end its own call. The attacks are in `tests/guests/hostile`.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails where it is wrong")]
+
 mod common;
 
 use std::sync::Arc;

@@ -198,6 +198,7 @@ fn own_key(label: &str) -> Result<ring::signature::Ed25519KeyPair> {
     ring::signature::Ed25519KeyPair::from_seed_unchecked(&seed).map_err(|e| Error::Internal(e.to_string()))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the node's own signatures")]
 pub(crate) mod storage {
     use super::{Error, Result, with};
     use crate::storage::{Entry, Write};
@@ -264,6 +265,7 @@ pub(crate) mod blobs {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the node's own signatures")]
 pub(crate) mod keys {
     use super::{Error, KeyPair, Result, aead, hmac_of, own_key, with};
 
@@ -375,6 +377,7 @@ delegate!(campaigns, campaigns, {
     press(id: &str, format: &str, locale: &str, audience: &str, placement: &str) -> Document;
 });
 
+#[expect(clippy::unnecessary_wraps, reason = "the node's own signatures")]
 pub(crate) mod mail {
     use super::{Result, with};
 
@@ -388,6 +391,7 @@ pub(crate) mod mail {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the node's own signatures")]
 pub(crate) mod assets {
     use super::{Error, Result, with};
 

@@ -65,6 +65,7 @@ pub trait PaymentGateway {
         Ok(Vec::new())
     }
     /// Reads a payment credential that came with a request.
+    #[expect(clippy::type_complexity, reason = "the interface's own shape")]
     fn redeem(_message: HttpMessage, _request: PaymentRequest) -> Result<(Vec<PaymentEvent>, Vec<(String, String)>)> {
         unsupported("payment in band")
     }

@@ -1,6 +1,8 @@
 //! A storefront is one function from a request to a response. The node speaks HTTP, keeps the session and checks forms;
 //! the storefront makes pages.
 
+use std::fmt::Write as _;
+
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
 /// Makes the pages of a shop.
@@ -199,7 +201,9 @@ pub fn encode(value: &str) -> String {
     value.bytes().fold(String::with_capacity(value.len()), |mut out, b| {
         match b {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(b)),
-            _ => out.push_str(&format!("%{b:02X}")),
+            _ => {
+                let _ = write!(out, "%{b:02X}");
+            }
         }
         out
     })

@@ -76,7 +76,7 @@ fn quoted(text: &str) -> String {
 fn deployment(name: &str, tagline: &str) -> String {
     let (name, tagline) = (quoted(name), quoted(tagline));
     format!(
-        r##"# A Fondaco deployment. `fondaco check` says everything that is wrong with it. Plugins are installed with
+        r#"# A Fondaco deployment. `fondaco check` says everything that is wrong with it. Plugins are installed with
 # `fondaco plugin install`, which adds what you granted at the end of this file.
 
 [brand]
@@ -100,6 +100,6 @@ dir = "data"
 [publisher]
 # What releases are signed with, taken from the data folder.
 key = "keys/publisher.pem"
-"##
+"#
     )
 }

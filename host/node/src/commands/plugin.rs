@@ -28,7 +28,7 @@ pub async fn run(node: &Node, command: Plugin, json: bool, out: &Out) -> Done {
             node.market.feed().await?;
             Ok(())
         }
-        Plugin::List => list(node, json, out).await,
+        Plugin::List => list(node, json, out),
         Plugin::Info { id } => info(node, &id, json, out),
         Plugin::Verify { bundle } => verify_offline(&node.folder, &bundle, json, out).map(|_| ()),
         Plugin::Grant { id, capabilities, revoke } => grant(node, &id, &capabilities, revoke, json, out).await,
@@ -122,7 +122,7 @@ pub fn consent(folder: &Folder, bundle: &Path, out: &Out) -> Done<Vec<String>> {
     Err(Fail::refused("not installed: nothing was granted"))
 }
 
-async fn list(node: &Node, json: bool, out: &Out) -> Done {
+fn list(node: &Node, json: bool, out: &Out) -> Done {
     let lock = node.folder.lock()?;
     for (id, locked) in &lock.plugins {
         let running = node.market.plugin(id.as_str());

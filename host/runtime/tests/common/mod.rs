@@ -1,5 +1,6 @@
 //! The hostile component, built once, and a runtime whose compiler is the child of this crate.
 #![allow(dead_code, reason = "shared by tests and benchmarks that each need a part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
 use std::path::PathBuf;
 use std::process::Command;
