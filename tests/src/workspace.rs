@@ -1,6 +1,7 @@
 //! The checkout: where it is, where its programs are, and how they are built.
 
 use std::ffi::OsString;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -59,9 +60,16 @@ pub fn without_crate(command: &mut Command) {
     }
 }
 
-/// Builds `fondaco` and `cargo-fondaco`.
+/// Builds `fondaco` and `cargo-fondaco`. Who sits before it sees cargo's own progress.
 pub fn build() -> Result<()> {
-    program::pass(cargo().args(["build", "--quiet", "-p", "fondaco", "-p", "cargo-fondaco"]))
+    let mut command = cargo();
+    command.args(["build", "-p", "fondaco", "-p", "cargo-fondaco"]);
+    if std::io::stderr().is_terminal() {
+        eprintln!();
+    } else {
+        command.arg("--quiet");
+    }
+    program::pass(&mut command)
 }
 
 /// Makes sure that plugins can be built.

@@ -95,9 +95,10 @@ impl App {
             Ok(body) => body,
             Err(refusal) => return refusal,
         };
-        if !reads && let Err(forged) = session::check_form(headers, uri, &session, &body) {
+        if !reads && let Err(forged) = session::check_form(headers, uri, self.market.base_url(), &session, &body) {
             return self.forged(forged);
         }
+        let renews = reads && matches!(path, "/" | "/library");
         let mut answer = match path {
             "/-/library-key" if method == Method::POST => self.library_key(&session),
             "/-/restore" if method == Method::POST => self.restore(&session, &body),
@@ -112,8 +113,10 @@ impl App {
             },
         };
         if !shop::is_shared(answer.headers()) {
-            if let Some(cookie) = &session.set_cookie {
-                set(answer.headers_mut(), header::SET_COOKIE, cookie);
+            // A year from the last visit to the shop's door or the library, not from the first: the cookie is the key.
+            let renew = || renews.then(|| session::header_of(&self.market, &session.cookie));
+            if let Some(cookie) = session.set_cookie.clone().or_else(renew) {
+                set(answer.headers_mut(), header::SET_COOKIE, &cookie);
             }
             if !answer.headers().contains_key(header::CACHE_CONTROL) {
                 set(answer.headers_mut(), header::CACHE_CONTROL, "private, no-store");
@@ -161,8 +164,15 @@ impl App {
     /// For the operator's own machine: a request that came through a front server is the public's.
     fn metrics(&self, peer: SocketAddr, headers: &HeaderMap) -> Answer {
         let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip", "via"].iter().any(|h| headers.contains_key(*h));
-        if !peer.ip().to_canonical().is_loopback() || forwarded {
-            return problem(StatusCode::FORBIDDEN, "local-only", "Metrics are for this machine alone.");
+        let is_local =
+            self.market.base_url().starts_with("http://127.") || self.market.base_url().starts_with("http://localhost");
+        // Behind a front server every peer is this machine, so a public shop does not show them here.
+        if !peer.ip().to_canonical().is_loopback() || forwarded || !is_local {
+            return problem(
+                StatusCode::FORBIDDEN,
+                "local-only",
+                "Metrics are for this machine alone, and only where the shop itself is.",
+            );
         }
         plain("text/plain; version=0.0.4; charset=utf-8", metrics::text(&self.counts, &self.market))
     }

@@ -2,7 +2,7 @@
 //! It speaks HTTP and holds no state; what anything means it asks the market.
 //!
 //! Invariant: what a storefront answers passes [`shop`] on its way out, so that no plugin sets a cookie, a policy or a
-//! redirect of its own. Invariant: bytes of files come from the store's verified readers only.
+//! `Location` elsewhere. Invariant: bytes of files come from the store's verified readers only.
 
 mod accept;
 mod answer;

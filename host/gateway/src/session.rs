@@ -47,7 +47,14 @@ pub(crate) enum Forged {
 }
 
 /// May this form be taken in? The browser's own word first (`Sec-Fetch-Site`, `Origin`), then the token in the form.
-pub(crate) fn check_form(headers: &HeaderMap, uri: &Uri, session: &Session, form: &[u8]) -> Result<(), Forged> {
+/// `public` is the site's own address: a front server may have put another `Host` in.
+pub(crate) fn check_form(
+    headers: &HeaderMap,
+    uri: &Uri,
+    public: &str,
+    session: &Session,
+    form: &[u8],
+) -> Result<(), Forged> {
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
     if text("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
         return Err(Forged::CrossSite);
@@ -55,7 +62,8 @@ pub(crate) fn check_form(headers: &HeaderMap, uri: &Uri, session: &Session, form
     if let Some(origin) = text("origin") {
         let host = text("host").or_else(|| uri.host()).unwrap_or_default();
         let origin_host = origin.split_once("://").map_or(origin, |(_, h)| h);
-        if origin_host != host {
+        let public_host = public.split_once("://").map_or(public, |(_, h)| h);
+        if origin_host != host && origin_host != public_host {
             return Err(Forged::CrossSite);
         }
     }
@@ -133,7 +141,7 @@ mod tests {
             for (k, v) in pairs {
                 headers.insert(*k, v.parse().unwrap());
             }
-            check_form(&headers, &uri, session, form)
+            check_form(&headers, &uri, "https://public.example", session, form)
         };
         let good = b"csrf=token".as_slice();
         assert_eq!(check(&session, &[], good), Ok(()));
@@ -141,6 +149,7 @@ mod tests {
             check(&session, &[("origin", "https://shop.example"), ("sec-fetch-site", "same-origin")], good),
             Ok(())
         );
+        assert_eq!(check(&session, &[("origin", "https://public.example")], good), Ok(()), "behind a front server");
         for cross in [
             ("origin", "https://evil.example"),
             ("origin", "null"),

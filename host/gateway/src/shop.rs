@@ -90,10 +90,11 @@ fn filter(response: http::Response<Bytes>, session: &Session) -> Answer {
     answer
 }
 
-/// A path of this site: `/` and then neither `/` nor `\`, which browsers take for another host.
+/// A path of this site: `/` and then no second one, and nothing that browsers strip or turn into one (tabs, `\`).
 fn leads_here(location: &HeaderValue) -> bool {
     let bytes = location.as_bytes();
-    bytes.first() == Some(&b'/') && !matches!(bytes.get(1), Some(b'/' | b'\\')) && !bytes.contains(&b'\\')
+    let plain = |b: &u8| b.is_ascii_graphic() && *b != b'\\';
+    bytes.first() == Some(&b'/') && bytes.get(1) != Some(&b'/') && bytes.iter().all(plain)
 }
 
 fn was_named(location: &HeaderValue, session: &Session) -> bool {
@@ -118,7 +119,17 @@ mod tests {
         for good in ["/", "/orders/ord_1?x=1", "/a//b"] {
             assert!(leads_here(&HeaderValue::from_static(good)), "{good}");
         }
-        for bad in ["", "//evil.example", "/\\evil.example", "https://evil.example", "evil", "/a\\b", "javascript:1"] {
+        for bad in [
+            "",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "evil",
+            "/a\\b",
+            "javascript:1",
+            "/\t/evil.example",
+            "/ /evil.example",
+        ] {
             assert!(!leads_here(&HeaderValue::from_static(bad)), "{bad}");
         }
     }

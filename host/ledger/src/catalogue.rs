@@ -155,6 +155,18 @@ impl Ledger {
         self.read(move |conn| listed_work(conn, &work)).await
     }
 
+    /// The newest release of a work, and whether the work is listed.
+    pub async fn newest(&self, work: &WorkId) -> Result<Option<(Work, bool)>> {
+        let work = work.clone();
+        self.read(move |conn| {
+            let mut statement = conn.prepare_cached(&format!("{WORK} WHERE w.work = ?1"))?;
+            let mut rows = statement.query([work.to_string()])?;
+            let listed = |row: &rusqlite::Row<'_>| row.get::<_, Option<i64>>("listed").map(|l| l.is_some());
+            Ok(rows.next()?.map(|row| Ok::<_, rusqlite::Error>((read_work(row)?, listed(row)?))).transpose()?)
+        })
+        .await
+    }
+
     /// Any release that was ever recorded, with the envelope that was signed.
     pub async fn release(&self, id: ReleaseId) -> Result<Option<(Release, Vec<u8>)>> {
         self.read(move |conn| {

@@ -1,6 +1,6 @@
 //! Search: providers are fed from the log, asked together, and believed in nothing but the order of their hits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fondaco_ledger::Change;
 use fondaco_runtime::wit::search::exports::fondaco::plugin::search_provider::Change as Fed;
@@ -18,6 +18,8 @@ const BATCH: u32 = 32;
 const MOST_REPEATS: u32 = 1_000;
 /// The constant of reciprocal-rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009).
 const RRF: f32 = 60.0;
+/// Paid places that one provider may fill.
+const MAX_SLOTS: usize = 8;
 /// The most hits that a caller gets at once.
 const MAX_HITS: u32 = 100;
 
@@ -34,7 +36,12 @@ impl Market {
         let mut failure = None;
         for plugin in &providers {
             match plugin.find(context, query.clone()).await {
-                Ok(Ok(results)) => answers.push(results),
+                Ok(Ok(mut results)) => {
+                    let mut seen = BTreeSet::new();
+                    results.hits.retain(|h| seen.insert(h.work.clone()));
+                    results.hits.truncate(query.limit as usize);
+                    answers.push(results);
+                }
                 Ok(Err(e)) => failure = Some(Error::Plugin { who: plugin.who().clone(), answer: words(&e) }),
                 Err(e) => failure = Some(e.into()),
             }
@@ -43,11 +50,12 @@ impl Market {
             return Err(failure.unwrap_or(Error::NoPlugin { kind: "search", id: "of any id".into() }));
         }
         let mut results = merge(answers);
+        results.hits.truncate(query.limit as usize);
         self.keep_real(&mut results).await?;
         // Paid places are asked for apart, so that money cannot move the order of the others.
         for plugin in &providers {
             match plugin.bid(context, query.clone()).await {
-                Ok(Ok(slots)) => results.slots.extend(slots),
+                Ok(Ok(slots)) => results.slots.extend(slots.into_iter().take(MAX_SLOTS)),
                 Ok(Err(e)) => tracing::warn!(plugin = %plugin.who(), answer = words(&e), "no paid places"),
                 Err(error) => tracing::warn!(%error, "no paid places"),
             }
@@ -87,10 +95,15 @@ impl Market {
 
     /// Completes what a person is typing.
     pub async fn suggest(&self, context: &Context, prefix: String, limit: u32) -> Result<Vec<String>, Error> {
-        let mut all = Vec::new();
+        let mut all: Vec<String> = Vec::new();
         for plugin in self.providers() {
-            if let Ok(words) = plugin.suggest(context, prefix.clone(), limit.min(20)).await? {
-                all.extend(words.into_iter().filter(|w| !all.contains(w)).collect::<Vec<_>>());
+            match plugin.suggest(context, prefix.clone(), limit.min(20)).await {
+                Ok(Ok(words)) => {
+                    let new: Vec<String> = words.into_iter().filter(|w| !all.contains(w)).take(20).collect();
+                    all.extend(new);
+                }
+                Ok(Err(e)) => tracing::debug!(plugin = %plugin.who(), answer = words(&e), "no suggestions"),
+                Err(error) => tracing::warn!(%error, "no suggestions"),
             }
         }
         all.truncate(limit.min(20) as usize);
@@ -136,8 +149,15 @@ impl Market {
     /// Feeds providers whenever something changed, and every minute besides, until `stop` says true.
     pub async fn keep_feeding(&self, mut stop: tokio::sync::watch::Receiver<bool>) {
         loop {
-            if let Err(error) = self.feed().await {
-                tracing::error!(%error, "feeding the search providers failed");
+            // Durable cursors make it safe to be cut off.
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|s| *s) => return,
+                fed = self.feed() => {
+                    if let Err(error) = fed {
+                        tracing::error!(%error, "feeding the search providers failed");
+                    }
+                }
             }
             let wait = tokio::time::timeout(std::time::Duration::from_mins(1), self.0.changed.notified());
             tokio::select! {

@@ -11,6 +11,11 @@ const MAX_CRYPT: u64 = 4 << 20;
 /// The longest literal, in bytes.
 const MAX_INSERT: usize = 1 << 20;
 
+/// What an AEAD adds, in bytes.
+const TAG: u64 = 16;
+/// What a script may make beyond twice its file, in bytes.
+const SLACK: u64 = 64 << 20;
+
 /// Why a script was not carried out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -21,6 +26,9 @@ pub enum EditError {
     /// It asks for more at once than is done.
     #[error("the script seals, opens or inserts {0} bytes at once; at most {MAX_CRYPT} are allowed")]
     TooLong(u64),
+    /// It makes more of a file than any scheme needs.
+    #[error("the script makes more than {0} bytes of the file: it was stopped")]
+    TooMuch(u64),
     /// A cipher that is not offered, or a key or nonce of the wrong length.
     #[error("the script's cipher, key or nonce does not fit: {0}")]
     Cipher(&'static str),
@@ -39,12 +47,13 @@ pub struct Editor<R, W> {
     output: W,
     buffer: Vec<u8>,
     position: Option<u64>,
+    written: u64,
 }
 
 impl<R: Read + Seek, W: Write> Editor<R, W> {
     /// `size` is the input's length in bytes.
     pub fn new(input: R, size: u64, output: W) -> Self {
-        Self { input, size, output, buffer: Vec::new(), position: None }
+        Self { input, size, output, buffer: Vec::new(), position: None, written: 0 }
     }
 
     /// The output, when the script has ended.
@@ -54,6 +63,16 @@ impl<R: Read + Seek, W: Write> Editor<R, W> {
 
     /// Carries out one edit.
     pub fn apply(&mut self, edit: &Edit) -> Result<(), EditError> {
+        let adds = match edit {
+            Edit::Copy(span) => span.len,
+            Edit::Insert(bytes) => bytes.len() as u64,
+            Edit::Encrypt(crypt) | Edit::Decrypt(crypt) => crypt.span.len.saturating_add(TAG),
+        };
+        self.written = self.written.saturating_add(adds);
+        let most = self.size.saturating_mul(2).saturating_add(SLACK);
+        if self.written > most {
+            return Err(EditError::TooMuch(most));
+        }
         match edit {
             Edit::Copy(span) => self.copy(*span),
             Edit::Insert(bytes) if bytes.len() > MAX_INSERT => Err(EditError::TooLong(bytes.len() as u64)),
@@ -175,6 +194,8 @@ mod tests {
             run(b"abc", &[Edit::Encrypt(crypt(0, MAX_CRYPT + 1, Cipher::Aes256Gcm))]),
             Err(EditError::TooLong(_))
         ));
+        let endless = vec![Edit::Insert(vec![0; MAX_INSERT]); 65];
+        assert!(matches!(run(b"abc", &endless), Err(EditError::TooMuch(_))));
         assert!(matches!(run(b"abc", &[Edit::Encrypt(crypt(0, 1, Cipher::Aes128Cbc))]), Err(EditError::Cipher(_))));
         let short = Crypt { key: vec![0; 16], ..crypt(0, 1, Cipher::Aes256Gcm) };
         assert!(matches!(run(b"abc", &[Edit::Encrypt(short)]), Err(EditError::Cipher(_))));

@@ -20,6 +20,9 @@ pub enum Error {
     /// A plugin gave no answer.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// A bundle did not become a plugin.
+    #[error(transparent)]
+    Load(#[from] fondaco_runtime::LoadError),
     /// A plugin answered with an error.
     #[error("{who}: {answer}")]
     Plugin {

@@ -76,6 +76,8 @@ pub(crate) struct Inner {
     changed: Notify,
     /// One feeding at a time, so that no provider meets two batches at once.
     feeding: tokio::sync::Mutex<()>,
+    /// One release recorded at a time.
+    recording: tokio::sync::Mutex<()>,
 }
 
 /// A plugin in its place.
@@ -100,8 +102,9 @@ pub struct Lending {
 impl Market {
     /// Opens the market. Plugins are installed afterwards.
     pub fn new(parts: Parts) -> Self {
-        let (plugins, changed, feeding) = (RwLock::default(), Notify::new(), tokio::sync::Mutex::default());
-        Self(Arc::new(Inner { parts, plugins, changed, feeding }))
+        let (feeding, recording) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
+        let (plugins, changed) = (RwLock::default(), Notify::new());
+        Self(Arc::new(Inner { parts, plugins, changed, feeding, recording }))
     }
 
     /// What answers a plugin's calls of the node.
@@ -206,6 +209,9 @@ impl Market {
                 _ = stop.wait_for(|s| *s) => return,
                 () = tokio::time::sleep(HOUR) => {}
             }
+            if let Err(error) = self.unpin_unrecorded().await {
+                tracing::error!(%error, "pins of releases that were never recorded stay");
+            }
             let store = self.store().clone();
             match tokio::task::spawn_blocking(move || store.gc(24 * HOUR)).await {
                 Ok(Ok(report)) => {
@@ -215,6 +221,25 @@ impl Market {
                 Err(_) => return,
             }
         }
+    }
+
+    /// Takes back the pins of releases that the log does not know: a crash came between the two. Releases that were
+    /// superseded keep theirs, since whoever bought them may fetch them again.
+    pub async fn unpin_unrecorded(&self) -> Result<(), Error> {
+        let _one = self.0.recording.lock().await;
+        let store = self.store().clone();
+        let pins = tokio::task::spawn_blocking(move || {
+            let owners = |b: fondaco_store::BlobInfo| store.owners(b.hash);
+            store.list().into_iter().flat_map(owners).collect::<std::collections::BTreeSet<String>>()
+        });
+        for owner in pins.await? {
+            let Some(Ok(release)) = owner.strip_prefix("release/").map(str::parse) else { continue };
+            if self.ledger().release(release).await?.is_none() {
+                let store = self.store().clone();
+                tokio::task::spawn_blocking(move || store.unpin_all(&store.pinned_by(&owner), &owner)).await??;
+            }
+        }
+        Ok(())
     }
 
     fn wit_brand(&self) -> settings::Brand {

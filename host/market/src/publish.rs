@@ -1,5 +1,6 @@
 //! Publishing: files into the store, content sealed where an offer asks for it, one signed release, and then the log.
-//! Blobs are pinned before the release is recorded, so that a crash leaves either the work or nothing but garbage.
+//! Blobs are pinned before the release is recorded, so that a crash leaves either the work or nothing of it in the
+//! catalogue; pins of a release that was never recorded are taken back by the next tidying.
 
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,8 @@ use crate::{Error, Market, convert, media, now};
 
 /// Edits drawn from a DRM plugin at a time.
 const PORTION: u32 = 512;
+/// Portions of one script: enough for 64 GiB in segments of 64 KiB, thirty-two times over.
+const MAX_PORTIONS: u32 = 1 << 16;
 
 /// How far publishing is.
 #[derive(Clone, Debug)]
@@ -205,14 +208,16 @@ impl Market {
     async fn record(&self, mut release: Release) -> Result<Published, Error> {
         let bytes = release.files.iter().map(|f| f.size).sum();
         let files = release.files.len();
-        if let Some(current) = self.ledger().work(&release.work).await? {
+        // One at a time: two releases of one work must not take the same number.
+        let _one = self.0.recording.lock().await;
+        if let Some((current, is_listed)) = self.ledger().newest(&release.work).await? {
             release.sequence = current.release.sequence + 1;
             let same = Release {
                 sequence: current.release.sequence,
                 published: current.release.published.clone(),
                 ..release.clone()
             };
-            if same == current.release {
+            if is_listed && same == current.release {
                 let (work, sequence) = (release.work, current.release.sequence);
                 return Ok(Published { work, release: current.release_id, sequence, is_new: false, files, bytes });
             }
@@ -221,7 +226,15 @@ impl Market {
         let hashes: Vec<BlobHash> = release.files.iter().map(|f| f.hash).collect();
         let (store, owner) = (self.store().clone(), format!("release/{id}"));
         tokio::task::spawn_blocking(move || store.pin_all(&hashes, &owner)).await??;
-        self.ledger().record_release(&release, id, envelope, now()).await?;
+        if let Err(error) = self.ledger().record_release(&release, id, envelope, now()).await {
+            // A plain refusal leaves no pins behind; after a failed commit nobody knows what the disk holds.
+            if matches!(error, fondaco_ledger::Error::OldRelease { .. }) {
+                let (store, owner) = (self.store().clone(), format!("release/{id}"));
+                let hashes: Vec<BlobHash> = release.files.iter().map(|f| f.hash).collect();
+                tokio::task::spawn_blocking(move || store.unpin_all(&hashes, &owner)).await??;
+            }
+            return Err(error.into());
+        }
         self.0.changed.notify_one();
         Ok(Published { work: release.work, release: id, sequence: release.sequence, is_new: true, files, bytes })
     }
@@ -274,7 +287,7 @@ where
     R: Read + Seek + Send + 'static,
     W: Write + Send + 'static,
 {
-    loop {
+    for _ in 0..MAX_PORTIONS {
         let edits = script.next(PORTION).await?;
         let edits = edits.map_err(|e| Error::Plugin { who: plugin.who().clone(), answer: words(&e) })?;
         if edits.is_empty() {
@@ -288,6 +301,7 @@ where
             .await?
             .map_err(|source| Error::Edit { who: plugin.who().clone(), source })?;
     }
+    Err(Error::Plugin { who: plugin.who().clone(), answer: "its script does not end".into() })
 }
 
 /// The files of a work: a folder's, by path, without hidden ones; or the one file.

@@ -16,6 +16,8 @@ use crate::{Error, Market, convert, now, random};
 
 /// How long an order waits for its money.
 const ORDER_LASTS: time::Duration = time::Duration::hours(24);
+/// How long a gateway is still asked about an order that ran out: money on its way is not lost.
+const LATE: time::Duration = time::Duration::days(30);
 
 /// Why a notification is not taken in.
 #[derive(Debug)]
@@ -140,18 +142,24 @@ impl Market {
         let Some((_, installed)) = chosen else {
             return Err(Error::NoPlugin { kind: "payment", id: gateway.to_owned() });
         };
+        if !matches!(order.state, OrderState::Open | OrderState::Pending) || order.expires.is_some_and(|e| now() >= e) {
+            return Err(refused("this order is closed; begin a new one"));
+        }
         let plugin = installed.plugin;
         let payment = self.payment_id(&order.id, gateway);
-        let opened = self.ledger().open_payment(&order.id, &payment, gateway, now()).await?;
+        let is_known = self.ledger().payment(&payment).await?.is_some();
+        self.ledger().open_payment(&order.id, &payment, gateway, now()).await?;
         let context = Context::below(by);
-        // A payment that was begun goes on; whether the gateway remembers it is the gateway's own matter.
-        let goes_on = !input.is_empty() && opened.totals.charged > 0;
-        let answer = if goes_on {
-            plugin.advance(&context, payment.to_string(), input).await?
-        } else {
+        // A payment that was begun goes on with what the buyer filled in. Where the gateway knows nothing of it, a crash
+        // came between the two, and it begins again.
+        let mut answer = Err(types::Error::NotFound);
+        if is_known && !input.is_empty() {
+            answer = plugin.advance(&context, payment.to_string(), input.clone()).await?;
+        }
+        if matches!(answer, Err(types::Error::NotFound)) {
             let request = self.payment_request(&order, &payment, gateway, input).await?;
-            plugin.begin(&context, request).await?
-        };
+            answer = plugin.begin(&context, request).await?;
+        }
         let (step, events) = answer.map_err(|e| Error::Plugin { who: plugin.who().clone(), answer: words(&e) })?;
         self.take_events(&plugin, Some(&payment), &events).await?;
         let order = self.ledger().order(&order.id).await?.ok_or(Error::Ledger(ledger::Error::NoOrder(order.id)))?;
@@ -262,24 +270,25 @@ impl Market {
     }
 
     /// Asks the gateways about payments that were begun and are not settled, so that an answer lost in a crash loses no
-    /// sale; then lets orders expire. How many orders were asked about.
+    /// sale; then lets orders expire. How many payments were asked about.
     pub async fn reconcile(&self) -> Result<u32, Error> {
         let mut asked = 0;
-        let mut after: Option<OrderId> = None;
+        let mut after: Option<PaymentId> = None;
         loop {
-            let orders = self.ledger().orders(None, after.as_ref(), 100).await?;
-            let Some(last) = orders.last() else { break };
+            let payments = self.ledger().waiting_payments(after.as_ref(), 100, now() - LATE).await?;
+            let Some(last) = payments.last() else { break };
             after = Some(last.id.clone());
-            for order in orders.iter().filter(|o| matches!(o.state, OrderState::Open | OrderState::Pending)) {
-                let Some(gateway) = &order.gateway else { continue };
-                let Some(plugin) = self.plugin(gateway) else { continue };
-                let payment = self.payment_id(&order.id, gateway);
+            for payment in payments {
+                let Some(plugin) = self.plugin(&payment.gateway) else { continue };
                 asked += 1;
-                match plugin.fetch(&Context::node(), payment.to_string()).await {
-                    Ok(Ok(events)) => self.take_events(&plugin, Some(&payment), &events).await?,
-                    Ok(Err(e)) => {
-                        tracing::debug!(order = %order.id, answer = words(&e), "the gateway knows nothing yet");
+                match plugin.fetch(&Context::node(), payment.id.to_string()).await {
+                    // One gateway's nonsense keeps nobody else from being asked.
+                    Ok(Ok(events)) => {
+                        if let Err(error) = self.take_events(&plugin, Some(&payment.id), &events).await {
+                            tracing::error!(payment = %payment.id, %error, "events were not taken in");
+                        }
                     }
+                    Ok(Err(e)) => tracing::debug!(payment = %payment.id, answer = words(&e), "nothing is known yet"),
                     Err(error) => tracing::error!(%error, "a gateway could not be asked"),
                 }
             }
@@ -291,8 +300,15 @@ impl Market {
     /// Reconciles at once and every minute until `stop` says true.
     pub async fn keep_reconciling(&self, mut stop: tokio::sync::watch::Receiver<bool>) {
         loop {
-            if let Err(error) = self.reconcile().await {
-                tracing::error!(%error, "open payments could not be settled");
+            // What was not asked is asked the next time.
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|s| *s) => return,
+                settled = self.reconcile() => {
+                    if let Err(error) = settled {
+                        tracing::error!(%error, "open payments could not be settled");
+                    }
+                }
             }
             tokio::select! {
                 biased;

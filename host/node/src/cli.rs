@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use fondaco_schemas::{PluginId, PluginKind, PublicKey, WorkId};
+use fondaco_schemas::{BlobHash, PluginId, PluginKind, PublicKey, WorkId};
 use serde::{Deserialize, Serialize};
 
 /// Run a branded distribution node: publish works, sell or lend them lawfully, let the public speak up.
@@ -250,6 +250,9 @@ pub enum Plugin {
         /// Allow a version below the highest that was installed.
         #[arg(long)]
         allow_rollback: bool,
+        /// The bundle that somebody was asked about.
+        #[arg(skip)]
+        expect: Option<BlobHash>,
     },
     /// List the installed plugins.
     List,

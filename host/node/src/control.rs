@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -17,6 +18,10 @@ use crate::out::{Out, Said};
 
 /// The longest request, in bytes.
 const MAX_REQUEST: u64 = 256 << 10;
+/// How long a client may take to ask.
+const ASKING: Duration = Duration::from_secs(10);
+/// How long a client may take no word of an answer.
+const LISTENING: Duration = Duration::from_secs(30);
 
 /// What a client asks.
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,8 +74,10 @@ async fn told(stop: &mut watch::Receiver<bool>) {
 async fn client(stream: UnixStream, node: Arc<Node>) {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
-    if BufReader::new(read.take(MAX_REQUEST)).read_line(&mut line).await.is_err() {
-        return;
+    let mut reader = BufReader::new(read.take(MAX_REQUEST));
+    match tokio::time::timeout(ASKING, reader.read_line(&mut line)).await {
+        Ok(Ok(n)) if n > 0 => {}
+        _ => return,
     }
     let (sender, mut said) = mpsc::channel::<Said>(256);
     let work = tokio::spawn(async move {
@@ -88,10 +95,13 @@ async fn client(stream: UnixStream, node: Arc<Node>) {
     while let Some(said) = said.recv().await {
         let Ok(mut line) = serde_json::to_string(&said) else { continue };
         line.push('\n');
-        if write.write_all(line.as_bytes()).await.is_err() {
-            break;
+        match tokio::time::timeout(LISTENING, write.write_all(line.as_bytes())).await {
+            Ok(Ok(())) => {}
+            _ => break,
         }
     }
+    // A client that left is no reason to stop half-way, and no reason to wait for room that never comes.
+    drop(said);
     let _ = work.await;
 }
 

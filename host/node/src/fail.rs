@@ -65,7 +65,12 @@ impl From<fondaco_market::Error> for Fail {
         match error {
             M::NoWork(_) | M::Ledger(L::NoWork(_) | L::NoOrder(_) | L::NoEntitlement(_)) => Self::not_found(text),
             M::Refused(_) | M::Schemes(..) => Self::refused(text),
-            M::NoPlugin { .. } | M::Stopping => Self::unavailable(text),
+            M::Load(error) => error.into(),
+            M::NoPlugin { .. }
+            | M::Stopping
+            | M::Ledger(L::InUse { .. })
+            | M::Store(fondaco_store::Error::Locked { .. })
+            | M::Call(fondaco_runtime::CallError::Overloaded { .. }) => Self::unavailable(text),
             _ => Self::failed(text),
         }
     }
@@ -77,7 +82,7 @@ impl From<fondaco_ledger::Error> for Fail {
 }
 impl From<fondaco_store::Error> for Fail {
     fn from(error: fondaco_store::Error) -> Self {
-        Self::failed(chain(&error))
+        fondaco_market::Error::from(error).into()
     }
 }
 impl From<fondaco_trust::KeyFileError> for Fail {

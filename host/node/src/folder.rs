@@ -106,11 +106,14 @@ pub fn read_text(path: &Path) -> Done<String> {
 
 /// Puts a file in place of another: written beside it, synced, renamed, and the folder synced.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Done {
-    use std::os::unix::fs::OpenOptionsExt;
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
     let fail = |e: std::io::Error| Fail::failed(format!("{}: {e}", path.display()));
     let part = path.with_extension(format!("part{}", std::process::id()));
+    // A file that its owner closed to others stays closed.
+    let mode = fs::metadata(path).map_or(mode, |m| m.permissions().mode() & 0o777 & mode);
+    let _ = fs::remove_file(&part);
     let written = (|| {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&part)?;
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&part)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&part, path)?;

@@ -89,7 +89,7 @@ async fn run(cli: Cli) -> Done {
 async fn on_data(folder: &Folder, command: NodeCommand, json: bool, out: &Out) -> Done {
     let command = prepared(folder, command, out)?;
     if let NodeCommand::Plugin(cli::Plugin::Verify { bundle }) = &command {
-        return commands::verify_offline(folder, bundle, json, out).map(|_| ());
+        return commands::verify_offline(folder, bundle, false, json, out).map(|_| ());
     }
     let deployment = folder.deployment()?;
     if let Some(done) = control::ask(&folder.socket(&deployment), &command, json, out).await {
@@ -115,10 +115,11 @@ fn prepared(folder: &Folder, command: NodeCommand, out: &Out) -> Done<NodeComman
             args.out = Some(full(args.out.unwrap_or_else(|| slug.into())));
             NodeCommand::Get(args)
         }
-        NodeCommand::Plugin(cli::Plugin::Install { bundle, grant: None, allow_rollback }) => {
+        NodeCommand::Plugin(cli::Plugin::Install { bundle, grant: None, allow_rollback, .. }) => {
             let bundle = full(bundle);
-            let grant = Some(commands::consent(folder, &bundle, out)?);
-            NodeCommand::Plugin(cli::Plugin::Install { bundle, grant, allow_rollback })
+            let (grant, digest) = commands::consent(folder, &bundle, allow_rollback, out)?;
+            let (grant, expect) = (Some(grant), Some(digest));
+            NodeCommand::Plugin(cli::Plugin::Install { bundle, grant, allow_rollback, expect })
         }
         NodeCommand::Plugin(command) => NodeCommand::Plugin(commands::absolute(command)),
         other => other,

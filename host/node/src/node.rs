@@ -77,7 +77,10 @@ impl Node {
 
 /// Compiles in a child of this same program.
 pub fn compiler(cache: PathBuf, keys: &NodeKeys) -> Done<Compiler> {
-    let program = std::env::current_exe().map_err(|e| Fail::failed(format!("this program's own path: {e}")))?;
+    // This very program, also where its file was replaced by a newer one in the meantime.
+    let program = PathBuf::from("/proc/self/exe");
+    let own = || std::env::current_exe().map_err(|e| Fail::failed(format!("this program's own path: {e}")));
+    let program = if program.exists() { program } else { own()? };
     Ok(Compiler::new(program, vec!["compile-plugin".into()], cache, keys.derive("cache", b"compiled plugins")))
 }
 

@@ -47,12 +47,12 @@ impl Out {
     pub fn say(&self, said: Said) {
         match self {
             Self::Client(sender) => {
-                // A bar may skip a step when the client is slow; words may not be lost.
+                // A bar may skip a step when the client is slow; words are neither lost nor put in another order. Waiting
+                // here is bounded: a client that takes nothing is given up.
                 if let Err(tokio::sync::mpsc::error::TrySendError::Full(said)) = sender.try_send(said)
                     && !matches!(said, Said::Step(_))
                 {
-                    let sender = sender.clone();
-                    tokio::spawn(async move { sender.send(said).await });
+                    let _ = tokio::task::block_in_place(|| sender.blocking_send(said));
                 }
             }
             Self::Terminal(bar) => {

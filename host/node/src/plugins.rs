@@ -2,6 +2,7 @@
 //! recorded in `fondaco.lock` last: until that file is replaced, the old state holds.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,7 +21,10 @@ use crate::node::{Node, secrets};
 
 /// Reads and verifies a bundle. `highest`: the highest version that was ever accepted; none allows a step back.
 pub fn verify(path: &Path, trust: &TrustStore, highest: impl FnOnce(&PluginId) -> Option<Version>) -> Done<Verified> {
-    let bytes = std::fs::read(path).map_err(|e| {
+    let mut bytes = Vec::new();
+    let most = fondaco_trust::bundle::MAX_BUNDLE_BYTES as u64 + 1;
+    let read = std::fs::File::open(path).and_then(|f| f.take(most).read_to_end(&mut bytes));
+    read.map_err(|e| {
         let text = format!("{}: {e}", path.display());
         if e.kind() == std::io::ErrorKind::NotFound { Fail::not_found(text) } else { Fail::failed(text) }
     })?;
@@ -32,9 +36,10 @@ pub fn verify(path: &Path, trust: &TrustStore, highest: impl FnOnce(&PluginId) -
     fondaco_trust::verify(bytes, trust, &host, highest).map_err(named)
 }
 
-/// Where an installed bundle lies.
-pub fn bundle_path(folder: &Folder, id: &PluginId, version: &Version) -> PathBuf {
-    folder.plugins().join(format!("{id}-{version}.{}", fondaco_trust::bundle::EXTENSION))
+/// Where an installed bundle lies. Its digest is part of the name, so that no bundle takes another's place.
+pub fn bundle_path(folder: &Folder, id: &PluginId, version: &Version, bundle: &BlobHash) -> PathBuf {
+    let digest: String = bundle.to_string().chars().take(16).collect();
+    folder.plugins().join(format!("{id}-{version}-{digest}.{}", fondaco_trust::bundle::EXTENSION))
 }
 
 /// BLAKE3 of what a manifest asks for: what the operator consents to.
@@ -67,7 +72,7 @@ pub async fn load_locked(node: &Node, trust: &TrustStore, id: &PluginId, locked:
 
 /// The bundle that the lock file names, verified again: keys may have been revoked, files changed.
 pub fn verify_locked(folder: &Folder, trust: &TrustStore, id: &PluginId, locked: &LockedPlugin) -> Done<Verified> {
-    let path = bundle_path(folder, id, &locked.version);
+    let path = bundle_path(folder, id, &locked.version, &locked.bundle);
     let verified = verify(&path, trust, |_| Some(locked.version.clone()))?;
     if verified.bundle_hash != locked.bundle {
         return Err(Fail::refused(format!(
@@ -88,6 +93,12 @@ pub fn config_of(folder: &Folder, id: &PluginId) -> Done<PluginConfig> {
 /// Makes a plugin of a verified bundle: its settings checked, its grants effective, its code compiled and tried.
 pub async fn start(node: &Node, verified: Verified, config: &PluginConfig) -> Done<Installed> {
     let manifest = verified.manifest.clone();
+    if !config.version.matches(&manifest.version) {
+        return Err(Fail::refused(format!(
+            "{} {} is not started: fondaco.toml wants version {}",
+            manifest.id, manifest.version, config.version
+        )));
+    }
     let missing = manifest.capabilities.missing(&config.grant);
     if !missing.is_empty() {
         let lines: Vec<String> = missing.iter().map(ToString::to_string).collect();
@@ -184,7 +195,15 @@ fn check_settings(verified: &Verified, config: &PluginConfig) -> Done<String> {
 }
 
 /// Installs a bundle: verify, consent, try, write, swap.
-pub async fn install(node: &Node, path: &Path, grant: &[String], allow_rollback: bool) -> Done<Manifest> {
+///
+/// `expect`: the digest of the bundle that was consented to, where somebody was asked.
+pub async fn install(
+    node: &Node,
+    path: &Path,
+    grant: &[String],
+    allow_rollback: bool,
+    expect: Option<BlobHash>,
+) -> Done<Manifest> {
     let _one = node.installing.lock().await;
     let (trust, mut lock) = (node.folder.trust()?, node.folder.lock()?);
     let known: BTreeMap<PluginId, Version> =
@@ -202,6 +221,9 @@ pub async fn install(node: &Node, path: &Path, grant: &[String], allow_rollback:
             return Err(fail);
         }
     };
+    if expect.is_some_and(|e| e != verified.bundle_hash) {
+        return Err(Fail::refused(format!("{} was changed after you were asked; install it again", path.display())));
+    }
     let manifest = verified.manifest.clone();
     let mut config = config_of(&node.folder, &manifest.id)?;
     let granted = granted(&manifest, grant, &config.grant)?;
@@ -210,12 +232,15 @@ pub async fn install(node: &Node, path: &Path, grant: &[String], allow_rollback:
     // The trial: whatever is wrong with it shows before anything is written.
     let installed = start(node, verified, &config).await?;
 
-    let target = bundle_path(&node.folder, &manifest.id, &manifest.version);
+    let target = bundle_path(&node.folder, &manifest.id, &manifest.version, &bundle);
     std::fs::create_dir_all(node.folder.plugins()).map_err(|e| Fail::failed(format!("{}: {e}", target.display())))?;
     replace(&target, &bytes, 0o644)?;
-    write_config(&node.folder, &manifest.id, |table| {
-        table["grant"] = grant_item(&granted);
-    })?;
+    // Until the lock names the new version the old one runs, so for that long both find their grants.
+    let before = config_of(&node.folder, &manifest.id)?.grant;
+    let mut both = before.clone();
+    both.0.extend(granted.0.clone());
+    write_config(&node.folder, &manifest.id, |table| table["grant"] = grant_item(&both))?;
+    let replaced = lock.plugins.get(&manifest.id).cloned();
     let before = lock.plugins.get(&manifest.id).map(|p| p.highest.clone());
     let locked = LockedPlugin {
         version: manifest.version.clone(),
@@ -231,6 +256,10 @@ pub async fn install(node: &Node, path: &Path, grant: &[String], allow_rollback:
     audit(node, manifest.id.as_str(), PluginAct::Granted { capabilities }).await?;
     lock.plugins.insert(manifest.id.clone(), locked);
     node.folder.write_lock(&lock)?;
+    write_config(&node.folder, &manifest.id, |table| table["grant"] = grant_item(&granted))?;
+    if let Some(old) = replaced.filter(|old| old.bundle != bundle) {
+        let _ = std::fs::remove_file(bundle_path(&node.folder, &manifest.id, &old.version, &old.bundle));
+    }
     if config.enabled {
         node.market.install(manifest.id.clone(), installed);
     }

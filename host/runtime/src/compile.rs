@@ -57,10 +57,15 @@ impl Compiler {
                 }
             },
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(source) => return Err(LoadError::Cache { path, source }),
+            // Without its cache a node starts more slowly, and starts.
+            Err(error) => {
+                tracing::warn!(plugin = %who, path = %path.display(), %error, "a compiled plugin cannot be read")
+            }
         }
         let code = self.compile(who, component).await?;
-        self.keep(&path, &label, &code).await.map_err(|source| LoadError::Cache { path, source })?;
+        if let Err(error) = self.keep(&path, &label, &code).await {
+            tracing::warn!(plugin = %who, path = %path.display(), %error, "a compiled plugin cannot be kept");
+        }
         deserialize(engine, &code).map_err(|reason| LoadError::Compile { who: who.clone(), reason })
     }
 
@@ -116,8 +121,8 @@ impl Compiler {
         tokio::task::spawn_blocking(move || {
             std::fs::create_dir_all(&dir)?;
             let temporary = path.with_extension(format!("tmp{}", std::process::id()));
-            std::fs::write(&temporary, &entry)?;
-            std::fs::rename(&temporary, &path)
+            let kept = std::fs::write(&temporary, &entry).and_then(|()| std::fs::rename(&temporary, &path));
+            kept.inspect_err(|_| drop(std::fs::remove_file(&temporary)))
         })
         .await
         .map_err(std::io::Error::other)?

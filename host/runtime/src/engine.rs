@@ -41,8 +41,9 @@ impl Shared {
                 }
             })
             .map_err(|e| LoadError::Engine(e.to_string()))?;
-        let half = SLOTS as usize / 4;
-        Ok(Self { engine, permits: [Arc::new(Semaphore::new(half)), Arc::new(Semaphore::new(half))] })
+        // Half of the instances that the pool holds.
+        let places = || Arc::new(Semaphore::new(SLOTS as usize / 4));
+        Ok(Self { engine, permits: [places(), places()] })
     }
 
     pub fn permits(&self, depth: u8) -> Option<Arc<Semaphore>> {

@@ -1,6 +1,5 @@
 //! What can go wrong between a bundle and an answer. Every text names the plugin and its version.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Which plugin: `org.nightowl.shelf 1.4.0`.
@@ -150,14 +149,6 @@ pub enum LoadError {
         who: Who,
         /// Why.
         reason: String,
-    },
-    /// The cache of compiled code cannot be read or written.
-    #[error("the cache of compiled plugins at {}: {source}", path.display())]
-    Cache {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
     },
     /// It failed its first, trial call.
     #[error("the trial call failed: {0}")]

@@ -17,7 +17,8 @@ pub struct Limits {
     pub wall: Duration,
     /// Calls of the node during one call.
     pub host_calls: u32,
-    /// Bytes that go from the guest to the node during one call, arguments and results together.
+    /// Bytes that go from the guest to the node at one crossing: the arguments of one call of the node, or the results
+    /// of the call.
     pub output_bytes: usize,
     /// Bytes written to standard output and error during one call; what is more is cut.
     pub log_bytes: usize,
@@ -36,7 +37,8 @@ impl Default for Limits {
             host_calls: 10_000,
             output_bytes: 8 << 20,
             log_bytes: 64 << 10,
-            concurrency: 32,
+            // Of the 32 places at each depth, so that one plugin never holds them all.
+            concurrency: 12,
             storage_bytes: 0,
         }
     }

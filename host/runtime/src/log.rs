@@ -10,6 +10,9 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
+/// The most lines of one call that reach the log.
+const MAX_LINES: usize = 200;
+
 /// Takes what a guest prints during one call. What is over the limit is counted and dropped, so that printing never
 /// fails and never fills anything.
 #[derive(Clone)]
@@ -41,7 +44,9 @@ impl LogPipe {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8_lossy(&taken.text);
         let lines = text.lines().filter(|l| !l.is_empty());
-        (lines.map(|l| l.chars().flat_map(escape).collect()).collect(), taken.dropped)
+        let mut lines: Vec<String> = lines.map(|l| l.chars().flat_map(escape).collect()).collect();
+        let over = lines.split_off(lines.len().min(MAX_LINES));
+        (lines, taken.dropped + over.iter().map(String::len).sum::<usize>())
     }
 }
 

@@ -170,8 +170,9 @@ impl Context {
         Self::default()
     }
     /// A call that the node makes because a plugin asked it to.
+    /// The visitor stays with the storefront: no other plugin acts in the visitor's name.
     pub fn below(caller: &Caller) -> Self {
-        Self { depth: caller.depth + 1, visitor: caller.visitor.clone() }
+        Self { depth: caller.depth + 1, visitor: None }
     }
 }
 
@@ -477,14 +478,27 @@ impl Script {
         let (instance, script) = (&self.instance, self.handle);
         let plugin = self.plugin.clone();
         let limits = &plugin.0.limits;
-        plugin.0.counters.calls.fetch_add(1, Ordering::Relaxed);
+        let counters = &plugin.0.counters;
+        counters.calls.fetch_add(1, Ordering::Relaxed);
+        let started = Instant::now();
         let drm = instance.fondaco_plugin_drm_scheme();
         let drawn = tokio::time::timeout(limits.wall, drm.script().call_next(&mut self.store, script, at_most)).await;
+        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        counters.busy_micros.fetch_add(micros, Ordering::Relaxed);
+        if !matches!(drawn, Ok(Ok(_))) {
+            counters.failures.fetch_add(1, Ordering::Relaxed);
+        }
         match drawn {
             Ok(Ok(edits)) => Ok(edits),
             Ok(Err(error)) => Err(plugin.explain(&self.store, "script.next", &error)),
             Err(_) => Err(CallError::Wall { who: plugin.who().clone(), call: "script.next", limit: limits.wall }),
         }
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        self.plugin.write_log(&self.store, "script.next");
     }
 }
 
@@ -519,18 +533,28 @@ pub(crate) mod storefront {
                     let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
                     let out = store.data_mut().http().new_response_outparam(sender)?;
                     let proxy = pre.instantiate_async(&mut *store).await?;
-                    let ran = proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out);
+                    // A guest that traps leaves its end of both pipes in the store, so its end has to be told.
+                    let (over, ended) = tokio::sync::oneshot::channel::<()>();
+                    let ran = async {
+                        proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out).await?;
+                        let _ = over.send(());
+                        wasmtime::Result::Ok(())
+                    };
                     // The guest writes its body into a bounded pipe, so it is read while the guest runs.
                     let read = async {
-                        let Ok(Ok(response)) = receiver.await else { return Ok(None) };
+                        let response = tokio::select! {
+                            biased;
+                            response = receiver => response,
+                            _ = ended => return Ok(None),
+                        };
+                        let Ok(Ok(response)) = response else { return Ok(None) };
                         let (parts, body) = response.into_parts();
                         let body = Limited::new(body, max_body).collect().await;
                         body.map(|b| Some(http::Response::from_parts(parts, b.to_bytes())))
                             .map_err(|e| wasmtime::format_err!("its answer was cut or is over {max_body} bytes: {e}"))
                     };
-                    let (ran, read) = tokio::join!(ran, read);
-                    ran?;
-                    read
+                    let ((), read) = tokio::try_join!(ran, read)?;
+                    Ok(read)
                 })
             });
             match answered.await? {

@@ -31,7 +31,7 @@ pub struct Caller {
 pub struct Visitor {
     /// What the storefront knows the session by. Of no use as a cookie.
     pub handle: String,
-    /// SHA-256 of the cookie: what the node knows the session by.
+    /// BLAKE3 of the cookie: what the node knows the session by.
     pub cookie_hash: [u8; 32],
     /// The visitor's library.
     pub holder: fondaco_schemas::HolderKey,

@@ -244,9 +244,9 @@ async fn a_payment_that_failed_leaves_the_order_open_for_another() {
     ledger.open_payment(&order, &payment_id(2), "pay-other", START).await.unwrap();
     let seen = ledger.order(&order).await.unwrap().unwrap();
     assert_eq!((seen.state, seen.gateway.as_deref()), (OrderState::Pending, Some("pay-other")));
-    let waiting = ledger.waiting_payments(None, 10).await.unwrap();
+    let waiting = ledger.waiting_payments(None, 10, START).await.unwrap();
     assert_eq!(waiting.iter().map(|p| p.state.is_live()).collect::<Vec<_>>(), [false, true]);
-    assert_eq!(ledger.waiting_payments(Some(&payment_id(1)), 10).await.unwrap(), waiting[1..]);
+    assert_eq!(ledger.waiting_payments(Some(&payment_id(1)), 10, START).await.unwrap(), waiting[1..]);
 }
 
 /// What a model that only adds up says of events (payment, kind, sum) of an order of 10.

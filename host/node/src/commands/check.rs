@@ -165,6 +165,7 @@ pub async fn status(node: &Node, json: bool, out: &Out) -> Done {
 
 /// Deletes what no release needs.
 pub async fn gc(node: &Node, grace_hours: u64, json: bool, out: &Out) -> Done {
+    node.market.unpin_unrecorded().await?;
     let store = node.market.store().clone();
     let grace = std::time::Duration::from_secs(grace_hours.saturating_mul(3600));
     let report = tokio::task::spawn_blocking(move || store.gc(grace)).await.map_err(Fail::failed)??;

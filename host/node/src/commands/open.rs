@@ -37,13 +37,18 @@ pub async fn open(folder: &Folder, args: &Open, json: bool, out: &Out) -> Done {
         .map_err(|e| Fail::refused(format!("{}: {e}", args.key.display())))?;
 
     let (deployment, trust, lock) = (folder.deployment()?, folder.trust()?, folder.lock()?);
-    let verified = lock
-        .plugins
-        .iter()
-        .filter(|(id, _)| args.scheme.as_ref().is_none_or(|s| s == *id))
-        .map(|(id, locked)| plugins::verify_locked(folder, &trust, id, locked))
-        .collect::<Done<Vec<_>>>()?;
-    let mut schemes: Vec<_> = verified.into_iter().filter(|v| v.manifest.kind == PluginKind::Drm).collect();
+    let (mut schemes, mut broken) = (Vec::new(), None);
+    for (id, locked) in lock.plugins.iter().filter(|(id, _)| args.scheme.as_ref().is_none_or(|s| s == *id)) {
+        match plugins::verify_locked(folder, &trust, id, locked) {
+            Ok(verified) if verified.manifest.kind == PluginKind::Drm => schemes.push(verified),
+            Ok(_) => {}
+            Err(fail) => broken = Some(fail),
+        }
+    }
+    // A broken bundle of another kind is no reason not to open; it is one where no scheme is left.
+    if let Some(fail) = broken.filter(|_| schemes.is_empty()) {
+        return Err(fail);
+    }
     let verified = match (schemes.pop(), schemes.is_empty()) {
         (Some(only), true) => only,
         (None, _) => {
@@ -59,7 +64,7 @@ pub async fn open(folder: &Folder, args: &Open, json: bool, out: &Out) -> Done {
     let config = plugins::config_of(folder, &verified.manifest.id)?;
     let load = |services: Arc<dyn Services>| async move {
         let spec = plugins::spec(&verified.manifest, verified.component().to_vec(), &config, services);
-        runtime.load(spec).await.map_err(|e| fondaco_market::Error::Refused(crate::fail::chain(&e)))
+        Ok(runtime.load(spec).await?)
     };
     let bytes = fondaco_market::open_file(&args.file, licence_bytes, library, &target, load).await?;
     out.result(

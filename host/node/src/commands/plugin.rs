@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use fondaco_ledger::PluginAct;
-use fondaco_schemas::{Capability, Manifest, PluginId};
+use fondaco_schemas::{BlobHash, Capability, Manifest, PluginId};
 
 use crate::cli::Plugin;
 use crate::fail::{Done, Fail};
@@ -17,8 +17,8 @@ use crate::plugins;
 /// Carries out a command on the node's data.
 pub async fn run(node: &Node, command: Plugin, json: bool, out: &Out) -> Done {
     match command {
-        Plugin::Install { bundle, grant, allow_rollback } => {
-            let manifest = plugins::install(node, &bundle, &grant.unwrap_or_default(), allow_rollback).await?;
+        Plugin::Install { bundle, grant, allow_rollback, expect } => {
+            let manifest = plugins::install(node, &bundle, &grant.unwrap_or_default(), allow_rollback, expect).await?;
             let (id, version) = (&manifest.id, &manifest.version);
             out.result(
                 json,
@@ -30,7 +30,7 @@ pub async fn run(node: &Node, command: Plugin, json: bool, out: &Out) -> Done {
         }
         Plugin::List => list(node, json, out),
         Plugin::Info { id } => info(node, &id, json, out),
-        Plugin::Verify { bundle } => verify_offline(&node.folder, &bundle, json, out).map(|_| ()),
+        Plugin::Verify { bundle } => verify_offline(&node.folder, &bundle, false, json, out).map(|_| ()),
         Plugin::Grant { id, capabilities, revoke } => grant(node, &id, &capabilities, revoke, json, out).await,
         Plugin::Enable { id } => switch(node, &id, true, json, out).await,
         Plugin::Disable { id } => switch(node, &id, false, json, out).await,
@@ -45,9 +45,10 @@ pub async fn run(node: &Node, command: Plugin, json: bool, out: &Out) -> Done {
 pub fn absolute(command: Plugin) -> Plugin {
     let full = |p: PathBuf| std::path::absolute(&p).unwrap_or(p);
     match command {
-        Plugin::Install { bundle, grant, allow_rollback } => {
-            Plugin::Install { bundle: full(bundle), grant, allow_rollback }
+        Plugin::Install { bundle, grant, allow_rollback, expect } => {
+            Plugin::Install { bundle: full(bundle), grant, allow_rollback, expect }
         }
+
         Plugin::Verify { bundle } => Plugin::Verify { bundle: full(bundle) },
         Plugin::Run { id, tool, input, out } => Plugin::Run { id, tool, input, out: out.map(full) },
         other => other,
@@ -55,9 +56,16 @@ pub fn absolute(command: Plugin) -> Plugin {
 }
 
 /// Verifies a bundle and says what it asks for. Needs no data, so it works beside a running node.
-pub fn verify_offline(folder: &Folder, bundle: &Path, json: bool, out: &Out) -> Done<Manifest> {
+pub fn verify_offline(
+    folder: &Folder,
+    bundle: &Path,
+    allow_rollback: bool,
+    json: bool,
+    out: &Out,
+) -> Done<(Manifest, BlobHash)> {
     let lock = folder.lock()?;
-    let highest = |id: &PluginId| lock.plugins.get(id.as_str()).map(|p| p.highest.clone());
+    let locked = |id: &PluginId| lock.plugins.get(id.as_str()).map(|p| p.highest.clone());
+    let highest = |id: &PluginId| if allow_rollback { None } else { locked(id) };
     let verified = plugins::verify(bundle, &folder.trust()?, highest)?;
     let manifest = verified.manifest.clone();
     out.result(
@@ -82,7 +90,7 @@ pub fn verify_offline(folder: &Folder, bundle: &Path, json: bool, out: &Out) -> 
             )
         },
     );
-    Ok(manifest)
+    Ok((manifest, verified.bundle_hash))
 }
 
 fn asks(manifest: &Manifest) -> String {
@@ -99,10 +107,10 @@ fn asks(manifest: &Manifest) -> String {
 }
 
 /// Shows what a bundle asks for and asks the person at the terminal. Without one, `--grant` must say it.
-pub fn consent(folder: &Folder, bundle: &Path, out: &Out) -> Done<Vec<String>> {
-    let manifest = verify_offline(folder, bundle, false, out)?;
+pub fn consent(folder: &Folder, bundle: &Path, allow_rollback: bool, out: &Out) -> Done<(Vec<String>, BlobHash)> {
+    let (manifest, digest) = verify_offline(folder, bundle, allow_rollback, false, out)?;
     if manifest.capabilities.0.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), digest));
     }
     if !std::io::stdin().is_terminal() {
         let names: Vec<&str> = manifest.capabilities.0.keys().map(|c| c.as_str()).collect();
@@ -117,7 +125,7 @@ pub fn consent(folder: &Folder, bundle: &Path, out: &Out) -> Done<Vec<String>> {
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).map_err(Fail::failed)?;
     if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
-        return Ok(vec!["all".into()]);
+        return Ok((vec!["all".into()], digest));
     }
     Err(Fail::refused("not installed: nothing was granted"))
 }
@@ -219,8 +227,10 @@ async fn grant(node: &Node, id: &PluginId, names: &[String], revoke: bool, json:
         || serde_json::json!({ "id": id, "granted": granted }),
         || format!("{id} is granted: {}", held.join(", ")),
     );
-    if let Err(fail) = started {
-        out.note(fail.text);
+    match started {
+        // To stop a plugin by taking away what it needs is what was asked for.
+        Err(fail) if revoke => out.note(fail.text),
+        started => started?,
     }
     Ok(())
 }
@@ -249,7 +259,7 @@ async fn remove(node: &Node, id: &PluginId, json: bool, out: &Out) -> Done {
     plugins::audit(node, id.as_str(), PluginAct::Removed).await?;
     node.folder.write_lock(&lock)?;
     node.market.remove(id);
-    let path = plugins::bundle_path(&node.folder, id, &locked.version);
+    let path = plugins::bundle_path(&node.folder, id, &locked.version, &locked.bundle);
     let _ = std::fs::remove_file(&path);
     let path = node.folder.deployment_file();
     let mut document: toml_edit::DocumentMut = crate::folder::read_text(&path)?.parse().map_err(Fail::failed)?;
@@ -260,7 +270,7 @@ async fn remove(node: &Node, id: &PluginId, json: bool, out: &Out) -> Done {
     out.result(
         json,
         || serde_json::json!({ "removed": id }),
-        || format!("removed {id}; its data stays for when it comes back"),
+        || format!("removed {id} and its part of fondaco.toml; its data stays for when it comes back"),
     );
     Ok(())
 }

@@ -14,6 +14,9 @@ use crate::folder::Folder;
 use crate::node::Node;
 use crate::out::Out;
 
+/// How long each part may take to stop; the gateway drains within less.
+const STOPPING: std::time::Duration = std::time::Duration::from_secs(15);
+
 /// Runs the node.
 pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
     let deployment = folder.deployment()?;
@@ -58,9 +61,14 @@ pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
             std::process::exit(1);
         }
     });
-    for task in [serving, feeding, settling, tidying, controlling] {
-        if let Err(error) = task.await {
-            tracing::error!(%error, "a part of the node did not stop as it should");
+    for mut task in [serving, feeding, settling, tidying, controlling] {
+        match tokio::time::timeout(STOPPING, &mut task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "a part of the node did not stop as it should"),
+            Err(_) => {
+                tracing::warn!("a part of the node did not stop in time");
+                task.abort();
+            }
         }
     }
     let _ = std::fs::remove_file(node.folder.socket(&node.deployment));

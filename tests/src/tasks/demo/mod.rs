@@ -71,10 +71,7 @@ pub fn prepare(folder: &Path) -> Result<Shop> {
     step("Looking for the plugins' target", || {
         Ok(((), if workspace::ensure_target()? { "added wasm32-wasip2" } else { "wasm32-wasip2" }.to_owned()))
     })?;
-    step("Building fondaco", || {
-        workspace::build()?;
-        Ok(((), "the first time takes some minutes".to_owned()))
-    })?;
+    step("Building (minutes, once)", || Ok((workspace::build()?, "fondaco, cargo-fondaco".to_owned())))?;
     let key = Key::at(&folder.join("demo.key"))?;
     let bundles = step("Building and signing plugins", || {
         let packed = PLUGINS.iter().map(|plugin| bundles::pack(plugin, &folder.join("bundles"), &key));
