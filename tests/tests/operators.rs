@@ -13,7 +13,7 @@ fn a_broken_file_lists_every_mistake_with_line_and_column() -> Result<()> {
     let file = node.deployment.path().join("fondaco.toml");
     fs::write(
         &file,
-        "[brand]\nname = \"Shop\"\nx\n[gateway]\nlisten = \"here\"\n[storage]\nquota = 10\n[storefront]\n",
+        "[brand]\nname = \"Shop\"\ntaglien = \"x\"\n[gateway]\nlisten = \"here\"\n[storage]\nquota = 10\n[storefront]\n",
     )?;
     for command in [vec!["check"], vec!["up", "--listen", "127.0.0.1:0"], vec!["works"]] {
         let output = node.deployment.run(&command)?;

@@ -59,7 +59,7 @@ impl Compiler {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             // Without its cache a node starts more slowly, and starts.
             Err(error) => {
-                tracing::warn!(plugin = %who, path = %path.display(), %error, "a compiled plugin cannot be read")
+                tracing::warn!(plugin = %who, path = %path.display(), %error, "a compiled plugin cannot be read");
             }
         }
         let code = self.compile(who, component).await?;

@@ -66,7 +66,8 @@ pub fn cover(work: &Work) -> Response {
     // A glyph of the display face is a little over half as wide as the type is high.
     let fitting = room * 100 / (u32::try_from(longest).unwrap_or(60) * 56);
     let type_size = fitting.clamp(26, 84);
-    let creator = plain(&work.creators.join(", "), 42);
+    // The small type is 22 high, and its glyphs about half as wide.
+    let creator = plain(&work.creators.join(", "), usize::try_from(room / 11).unwrap_or(42));
     let svg = html! {
         svg xmlns="http://www.w3.org/2000/svg" viewBox={ "0 0 " (width) " " (height) } width=(width) height=(height) {
             rect width=(width) height=(height) fill=(ground) {}

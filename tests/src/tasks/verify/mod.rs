@@ -117,7 +117,7 @@ fn units() -> Result<()> {
     workspace::ensure_target()?;
     if has_nextest()? {
         let filter = "not (package(fondaco-tests) and kind(test))";
-        program::pass(workspace::cargo().args(["nextest", "run", "--workspace", "-E", filter]))?;
+        program::pass(workspace::cargo().args(["nextest", "run", "--no-fail-fast", "--workspace", "-E", filter]))?;
     } else {
         let (own, rest) = (["-p", "fondaco-tests", "--lib"], ["--workspace", "--exclude", "fondaco-tests"]);
         program::pass(workspace::cargo().args(["test", "--quiet"]).args(own))?;
@@ -151,7 +151,7 @@ fn nodes() -> Result<()> {
     tools::python()?;
     let mut command = workspace::cargo();
     if has_nextest()? {
-        command.args(["nextest", "run", "-p", "fondaco-tests", "-E", "kind(test)"]);
+        command.args(["nextest", "run", "--no-fail-fast", "-p", "fondaco-tests", "-E", "kind(test)"]);
     } else {
         command.args(["test", "--quiet", "-p", "fondaco-tests", "--tests"]);
     }
