@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use fondaco_gateway::{Gateway, Limits};
 use fondaco_schemas::Deployment;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cli::Up;
@@ -30,6 +31,8 @@ pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
     let gateway = Gateway::new(listener, node.market.clone(), limits(&node.deployment));
     let url = node.market.base_url().to_owned();
     let (stop, stopped) = watch::channel(false);
+    // Before anybody is told that the node is up: from then on it may be told to stop.
+    let mut signals = Signals::new()?;
 
     let serving = tokio::spawn(gateway.serve(stopped.clone()));
     let feeding = tokio::spawn({
@@ -51,15 +54,14 @@ pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
         || serde_json::json!({ "event": "ready", "url": url, "listen": bound.to_string() }),
         || format!("{} is open at {url}/", node.deployment.brand.name),
     );
-    signalled().await?;
+    signals.next().await;
     if !json {
         out.note("stopping; once more stops at once");
     }
     let _ = stop.send(true);
-    tokio::spawn(async {
-        if signalled().await.is_ok() {
-            std::process::exit(1);
-        }
+    tokio::spawn(async move {
+        signals.next().await;
+        std::process::exit(1);
     });
     for mut task in [serving, feeding, settling, tidying, controlling] {
         match tokio::time::timeout(STOPPING, &mut task).await {
@@ -95,11 +97,22 @@ fn limits(deployment: &Deployment) -> Limits {
 }
 
 /// Ctrl-c, or SIGTERM from whoever supervises the node.
-async fn signalled() -> Done {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut term = signal(SignalKind::terminate()).map_err(Fail::failed)?;
-    tokio::select! {
-        done = tokio::signal::ctrl_c() => done.map_err(Fail::failed),
-        _ = term.recv() => Ok(()),
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Done<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(Fail::failed)?,
+            terminate: signal(SignalKind::terminate()).map_err(Fail::failed)?,
+        })
+    }
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }

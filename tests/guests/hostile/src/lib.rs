@@ -66,7 +66,7 @@ impl SearchProvider for Hostile {
                 Ok(results(vec![hit("flooded".into())]))
             }
             "sleep" => {
-                std::thread::sleep(std::time::Duration::from_secs(60));
+                std::thread::sleep(std::time::Duration::from_mins(1));
                 Ok(results(Vec::new()))
             }
             "files" => {
