@@ -10,7 +10,7 @@ use super::licences;
 use crate::{program, workspace};
 
 /// Our crates, and which of ours each may lean on. A crate that is not listed here is a plugin.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("fondaco-schemas", &[]),
     ("fondaco-sdk", &["fondaco-schemas"]),
     ("fondaco-store", &["fondaco-schemas"]),
@@ -18,6 +18,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("fondaco-ledger", &["fondaco-schemas"]),
     ("cargo-fondaco", &["fondaco-schemas", "fondaco-trust"]),
     ("fondaco-runtime", &["fondaco-schemas"]),
+    ("fondaco-net", &["fondaco-schemas", "fondaco-store", "fondaco-trust"]),
     ("fondaco-market", &["fondaco-schemas", "fondaco-store", "fondaco-trust", "fondaco-ledger", "fondaco-runtime"]),
     ("fondaco-gateway", &["fondaco-schemas", "fondaco-store", "fondaco-runtime", "fondaco-market"]),
     (
@@ -39,8 +40,12 @@ const TESTS: &str = "fondaco-tests";
 const PLUGIN: &[&str] = &["fondaco-sdk", "fondaco-schemas"];
 
 /// Crates that only one of ours may name, by how they begin.
-const KEPT: [(&str, &str); 3] =
-    [("wasmtime", "fondaco-runtime"), ("rusqlite", "fondaco-ledger"), ("bao-tree", "fondaco-store")];
+const KEPT: [(&str, &str); 4] = [
+    ("wasmtime", "fondaco-runtime"),
+    ("rusqlite", "fondaco-ledger"),
+    ("bao-tree", "fondaco-store"),
+    ("libp2p", "fondaco-net"),
+];
 /// Crates that must not be in the tree at all.
 const OUT: [&str; 3] = ["openssl", "openssl-sys", "native-tls"];
 /// Vocabulary has neither input nor output.
