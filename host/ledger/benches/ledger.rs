@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fondaco_ledger::{EventKind, KvEntry, KvWrite, Ledger, NewOrder, Options, PaymentEvent};
+use fondaco_ledger::{EventKind, KvEntry, KvQuota, KvWrite, Ledger, NewOrder, Options, PaymentEvent};
 use fondaco_schemas::{
     EntitlementId, HolderKey, Money, Offer, OrderId, PaymentId, PublicKey, ReleaseId, Terms, WorkId,
 };
@@ -95,7 +95,7 @@ async fn main() -> Result<(), Failure> {
     let put = |n: u32| KvWrite::Put(KvEntry { key: n.to_be_bytes().into(), value: vec![1; 100] });
     for portion in 0..10 {
         let batch = (0..ENTRIES / 10).map(|n| put(portion * (ENTRIES / 10) + n)).collect();
-        ledger.kv_apply("search-index", u64::MAX, batch).await?;
+        ledger.kv_apply("search-index", KvQuota::NONE, batch).await?;
     }
     let reader = ledger.kv_reader();
     let begun = Instant::now();
@@ -117,7 +117,7 @@ async fn main() -> Result<(), Failure> {
     for n in 0..100_u32 {
         // Another value than before: SQLite writes nothing where nothing changes.
         let entry = KvEntry { key: n.to_be_bytes().into(), value: vec![2; 100] };
-        ledger.kv_apply("search-index", u64::MAX, vec![KvWrite::Put(entry)]).await?;
+        ledger.kv_apply("search-index", KvQuota::NONE, vec![KvWrite::Put(entry)]).await?;
     }
     line("kv apply of one entry, durable", begun.elapsed().as_secs_f64() * 1e3 / 100.0, "ms");
     Ok(())

@@ -152,13 +152,15 @@ pub enum Error {
     #[error("payment {0} belongs to another order or gateway")]
     ForeignPayment(PaymentId),
     /// A plugin's space has no room for the batch.
-    #[error("the space of {plugin} is full: {needed} of {quota} bytes")]
+    #[error("the space of {plugin} is full: it would hold {needed} {what}, and may hold {quota}")]
     Quota {
         /// Which plugin.
         plugin: String,
-        /// What the space would hold, in bytes.
+        /// Bytes or keys.
+        what: &'static str,
+        /// What the space would hold of them.
         needed: u64,
-        /// What it may hold, in bytes.
+        /// What it may hold.
         quota: u64,
     },
     /// A check in a batch did not hold; nothing was written.

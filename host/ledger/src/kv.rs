@@ -66,6 +66,25 @@ pub struct KvUsage {
     pub entries: u64,
 }
 
+/// What a plugin's space may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KvQuota {
+    /// Bytes of all keys and values.
+    pub bytes: u64,
+    /// How many entries: each costs the file some bytes besides its own.
+    pub entries: u64,
+}
+
+impl KvQuota {
+    /// Everything.
+    pub const NONE: Self = Self { bytes: u64::MAX, entries: u64::MAX };
+
+    /// So many bytes, and one entry for each 64 of them.
+    pub const fn of_bytes(bytes: u64) -> Self {
+        Self { bytes, entries: bytes / ENTRY_BYTES as u64 + 1 }
+    }
+}
+
 fn get(conn: &Connection, plugin: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
     let mut statement = conn.prepare_cached("SELECT value FROM kv WHERE plugin = ?1 AND key = ?2")?;
     maybe(statement.query_row(params![plugin, key], |row| row.get(0)))
@@ -94,7 +113,7 @@ fn usage(conn: &Connection, plugin: &str) -> Result<KvUsage> {
     Ok(maybe(row)?.unwrap_or_default())
 }
 
-fn apply(tx: &Tx<'_>, plugin: String, quota_bytes: u64, batch: Vec<KvWrite>) -> Result<()> {
+fn apply(tx: &Tx<'_>, plugin: String, quota: KvQuota, batch: Vec<KvWrite>) -> Result<()> {
     let conn = tx.conn;
     let before = usage(conn, &plugin)?;
     let mut after = before;
@@ -119,8 +138,11 @@ fn apply(tx: &Tx<'_>, plugin: String, quota_bytes: u64, batch: Vec<KvWrite>) -> 
         }
     }
     // A space that is over its quota, since that was lowered, may still shrink.
-    if after.bytes > quota_bytes && after.bytes > before.bytes {
-        return Err(Error::Quota { plugin, needed: after.bytes, quota: quota_bytes });
+    if after.bytes > quota.bytes && after.bytes > before.bytes {
+        return Err(Error::Quota { plugin, what: "bytes", needed: after.bytes, quota: quota.bytes });
+    }
+    if after.entries > quota.entries && after.entries > before.entries {
+        return Err(Error::Quota { plugin, what: "keys", needed: after.entries, quota: quota.entries });
     }
     if after != before {
         conn.prepare_cached("INSERT OR REPLACE INTO kv_usage(plugin, bytes, entries) VALUES(?1, ?2, ?3)")?.execute(
@@ -165,11 +187,11 @@ impl Ledger {
         self.read(move |conn| reader.counted(scan(conn, &plugin, &start, &end, limit))).await
     }
 
-    /// Writes a batch into a plugin's space: all or nothing, durable when answered. The bytes of all keys and values
-    /// may come to `quota_bytes`.
+    /// Writes a batch into a plugin's space: all or nothing, durable when answered. The quota is held against what the
+    /// space holds within the same transaction, so that no race of writers goes over it.
     ///
     /// Errors: [`Error::CheckFailed`], [`Error::Quota`], [`Error::TooMuch`].
-    pub async fn kv_apply(&self, plugin: &str, quota_bytes: u64, batch: Vec<KvWrite>) -> Result<()> {
+    pub async fn kv_apply(&self, plugin: &str, quota: KvQuota, batch: Vec<KvWrite>) -> Result<()> {
         at_most("the plugin's id", plugin.len(), MAX_PLUGIN_BYTES)?;
         let mut bytes = 0_usize;
         for write in &batch {
@@ -180,7 +202,7 @@ impl Ledger {
         }
         at_most("the batch", bytes, MAX_BATCH_BYTES)?;
         let plugin = plugin.to_owned();
-        self.write(move |tx| apply(tx, plugin, quota_bytes, batch)).await
+        self.write(move |tx| apply(tx, plugin, quota, batch)).await
     }
 
     /// What a plugin's space holds.

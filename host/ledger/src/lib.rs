@@ -34,12 +34,14 @@ pub use catalogue::{FileUse, Page, Recorded};
 pub use entitlement::{Ending, Entitlement, EntitlementBody, EntitlementState, Signer};
 pub use error::{Error, Result};
 pub use feed::Change;
-pub use kv::{KvEntry, KvReader, KvUsage, KvWrite, MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_SCAN_BYTES, MAX_VALUE_BYTES};
+pub use kv::{
+    KvEntry, KvQuota, KvReader, KvUsage, KvWrite, MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_SCAN_BYTES, MAX_VALUE_BYTES,
+};
 pub use ledger::{ClockBack, Ledger, Options};
 pub use log::{Head, LoggedEvent};
 pub use order::{Balance, Closing, NewOrder, Order, OrderState};
 pub use payment::{EventKind, Payment, PaymentEvent, PaymentState, Totals};
-pub use plugins::{PluginAct, PluginChange, PluginRecord};
+pub use plugins::{PluginAct, PluginChange, PluginEvent, PluginRecord};
 pub use sales::Outcome;
 pub use session::{NewSession, Session};
 pub use stats::Stats;

@@ -1,12 +1,15 @@
 //! What was done with plugins: installs, grants, refusals. The highest version ever installed is kept, so that nobody
 //! slips an old one in.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, Row, params};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
-use crate::codec::{maybe, micros, time};
+use crate::codec::{count, maybe, micros, time};
 use crate::error::at_most;
 use crate::{Error, Ledger, Result};
 
@@ -38,8 +41,44 @@ pub enum PluginAct {
         /// Why.
         reason: String,
     },
+    /// What it was refused and how its calls were ended, summed up over a while, so that no plugin fills the log.
+    Incidents {
+        /// From when on they were counted.
+        #[serde(with = "time::serde::rfc3339")]
+        since: OffsetDateTime,
+        /// The version that ran.
+        version: String,
+        /// Calls of the node without the grant, by capability.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        denied: BTreeMap<String, u64>,
+        /// Calls of the node over the rate, by capability.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        throttled: BTreeMap<String, u64>,
+        /// Calls that trapped or were killed, by reason.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        killed: BTreeMap<String, u64>,
+        /// How often its circuit breaker opened.
+        #[serde(default)]
+        openings: u64,
+        /// Did it end in quarantine?
+        #[serde(default)]
+        quarantined: bool,
+    },
     /// It was removed. Its highest version is remembered.
     Removed,
+}
+
+/// One line of a plugin's audit trail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PluginEvent {
+    /// Its place in the log.
+    pub seq: u64,
+    /// When.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// What was done, and with which plugin.
+    #[serde(flatten)]
+    pub change: PluginChange,
 }
 
 /// An act and the plugin that it was done with.
@@ -82,7 +121,7 @@ pub(crate) fn apply_changed(conn: &Connection, at: OffsetDateTime, e: &PluginCha
     });
     match &e.act {
         // What was refused changes nothing but the log.
-        PluginAct::Denied { .. } => return Ok(()),
+        PluginAct::Denied { .. } | PluginAct::Incidents { .. } => return Ok(()),
         PluginAct::Installed { version, .. } => {
             record.highest = record.highest.max(Some(version.clone()));
             record.version = Some(version.clone());
@@ -144,6 +183,31 @@ impl Ledger {
     pub async fn plugin(&self, plugin: &str) -> Result<Option<PluginRecord>> {
         let plugin = plugin.to_owned();
         self.read(move |conn| find(conn, &plugin)).await
+    }
+
+    /// The audit trail: the last acts with a plugin, or with all, newest first and at most so many. Acts are few, so the
+    /// log is read through for them.
+    pub async fn plugin_events(&self, plugin: Option<&str>, at_most: usize) -> Result<Vec<PluginEvent>> {
+        let plugin = plugin.map(str::to_owned);
+        self.read(move |conn| {
+            let mut statement = conn
+                .prepare_cached("SELECT seq, at, body FROM events WHERE kind = 'plugin.changed' ORDER BY seq DESC")?;
+            let mut rows = statement.query([])?;
+            let mut events = Vec::new();
+            while events.len() < at_most
+                && let Some(row) = rows.next()?
+            {
+                let body = row.get_ref("body")?.as_blob().map_err(Error::unreadable("body"))?;
+                let change: PluginChange = serde_json::from_slice(body).map_err(Error::unreadable("event"))?;
+                if plugin.as_ref().is_none_or(|p| *p == change.plugin) {
+                    let at: String = row.get("at")?;
+                    let at = OffsetDateTime::parse(&at, &Rfc3339).map_err(Error::unreadable("time"))?;
+                    events.push(PluginEvent { seq: count(row, "seq")?, at, change });
+                }
+            }
+            Ok(events)
+        })
+        .await
     }
 
     /// All plugins that something was done with, by id.

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use fondaco_ledger::{Error, EventKind, KvEntry, KvWrite, OrderState};
+use fondaco_ledger::{Error, EventKind, KvEntry, KvQuota, KvWrite, OrderState};
 use tokio::task::JoinSet;
 
 use crate::*;
@@ -35,7 +35,7 @@ async fn child(task: &str) {
                 let paid = event(&payment, n.to_string(), EventKind::Charged, "5.00 EUR");
                 ledger.record_payment_events(GATEWAY, vec![paid], START).await.unwrap();
                 let put = KvWrite::Put(KvEntry { key: n.to_be_bytes().into(), value: vec![1; 100] });
-                ledger.kv_apply("p", u64::MAX, vec![put]).await.unwrap();
+                ledger.kv_apply("p", KvQuota::NONE, vec![put]).await.unwrap();
                 println!("acknowledged {n} .");
             }
         });

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use fondaco_ledger::{Error, KvEntry, KvWrite};
+use fondaco_ledger::{Error, KvEntry, KvQuota, KvWrite};
 use rusqlite::Connection;
 
 use crate::*;
@@ -74,17 +74,17 @@ async fn a_write_that_the_file_cannot_take_stops_the_ledger_and_keeps_what_was()
     let intruder = Connection::open(&path).unwrap();
     intruder.execute_batch("BEGIN IMMEDIATE").unwrap();
     let put = KvWrite::Put(KvEntry { key: b"k".into(), value: b"v".into() });
-    let failed = ledger.kv_apply("p", 100, vec![put.clone()]).await;
+    let failed = ledger.kv_apply("p", KvQuota::of_bytes(100), vec![put.clone()]).await;
     assert!(matches!(failed, Err(Error::Stopped { .. })), "{failed:?}");
     intruder.execute_batch("ROLLBACK").unwrap();
-    let after = ledger.kv_apply("p", 100, vec![put.clone()]).await;
+    let after = ledger.kv_apply("p", KvQuota::of_bytes(100), vec![put.clone()]).await;
     assert!(matches!(after, Err(Error::Stopped { .. })), "{after:?}");
     assert!(ledger.stats().is_stopped);
     assert_eq!(ledger.count().await.unwrap(), 1, "reads go on");
     drop(ledger);
     let ledger = open(&path);
     assert_eq!(ledger.kv_get("p", b"k").await.unwrap(), None);
-    ledger.kv_apply("p", 100, vec![put]).await.unwrap();
+    ledger.kv_apply("p", KvQuota::of_bytes(100), vec![put]).await.unwrap();
     assert_eq!(ledger.count().await.unwrap(), 1);
 }
 
@@ -107,7 +107,7 @@ async fn the_write_ahead_log_is_moved_into_the_file_as_it_grows() {
     let (dir, ledger) = fresh();
     for n in 0..40_u8 {
         let put = KvWrite::Put(KvEntry { key: vec![n], value: vec![n; 1 << 20] });
-        ledger.kv_apply("p", u64::MAX, vec![put]).await.unwrap();
+        ledger.kv_apply("p", KvQuota::NONE, vec![put]).await.unwrap();
     }
     assert!(ledger.stats().checkpoints >= 5);
     let wal = std::fs::metadata(dir.path().join("ledger.db-wal")).unwrap().len();

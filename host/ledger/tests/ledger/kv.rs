@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fondaco_ledger::{Error, KvEntry, KvUsage, KvWrite, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use fondaco_ledger::{Error, KvEntry, KvQuota, KvUsage, KvWrite, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use proptest::prelude::*;
 
 use crate::*;
@@ -22,7 +22,7 @@ fn writes() -> impl Strategy<Value = KvWrite> {
 }
 
 /// The same in a plain map; `None` where the batch must be refused.
-fn model(map: &BTreeMap<Vec<u8>, Vec<u8>>, quota: u64, batch: &[KvWrite]) -> Option<BTreeMap<Vec<u8>, Vec<u8>>> {
+fn model(map: &BTreeMap<Vec<u8>, Vec<u8>>, quota: KvQuota, batch: &[KvWrite]) -> Option<BTreeMap<Vec<u8>, Vec<u8>>> {
     let size = |m: &BTreeMap<Vec<u8>, Vec<u8>>| m.iter().map(|(k, v)| (k.len() + v.len()) as u64).sum::<u64>();
     let mut next = map.clone();
     for write in batch {
@@ -33,7 +33,9 @@ fn model(map: &BTreeMap<Vec<u8>, Vec<u8>>, quota: u64, batch: &[KvWrite]) -> Opt
             KvWrite::Check(..) => return None,
         }
     }
-    (size(&next) <= quota || size(&next) <= size(map)).then_some(next)
+    let bytes_fit = size(&next) <= quota.bytes || size(&next) <= size(map);
+    let entries_fit = next.len() as u64 <= quota.entries || next.len() <= map.len();
+    (bytes_fit && entries_fit).then_some(next)
 }
 
 proptest! {
@@ -43,7 +45,7 @@ proptest! {
         batches in prop::collection::vec((0..2_usize, prop::collection::vec(writes(), 1..6)), 1..16),
         (start, end) in (prop::collection::vec(any::<u8>(), 0..2), prop::collection::vec(any::<u8>(), 0..2)),
     ) {
-        let quota = 40;
+        let quota = KvQuota { bytes: 40, entries: 4 };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let (_dir, ledger) = fresh();
@@ -72,18 +74,62 @@ proptest! {
 #[tokio::test]
 async fn a_refused_batch_says_why_and_writes_nothing() {
     let (_dir, ledger) = fresh();
-    let full = ledger.kv_apply("p", 10, vec![put(b"a", b"1"), put(b"b", &[0; 9])]).await;
-    assert!(matches!(full, Err(Error::Quota { needed: 12, quota: 10, .. })), "{full:?}");
-    let failed = ledger.kv_apply("p", 10, vec![put(b"a", b"1"), KvWrite::Check(b"a".into(), None)]).await;
+    let quota = KvQuota { bytes: 10, entries: 2 };
+    let full = ledger.kv_apply("p", quota, vec![put(b"a", b"1"), put(b"b", &[0; 9])]).await;
+    assert!(matches!(full, Err(Error::Quota { what: "bytes", needed: 12, quota: 10, .. })), "{full:?}");
+    let full = ledger.kv_apply("p", quota, vec![put(b"a", b""), put(b"b", b""), put(b"c", b"")]).await;
+    assert!(matches!(full, Err(Error::Quota { what: "keys", needed: 3, quota: 2, .. })), "{full:?}");
+    let failed = ledger.kv_apply("p", quota, vec![put(b"a", b"1"), KvWrite::Check(b"a".into(), None)]).await;
     assert!(matches!(failed, Err(Error::CheckFailed { index: 1, .. })));
     assert_eq!(ledger.kv_get("p", b"a").await.unwrap(), None);
-    assert_eq!(ledger.stats().refused, 2);
+    assert_eq!(ledger.stats().refused, 3);
+}
+
+/// Sixteen writers fill a space to its edge at once: what fits is in, what does not was refused, and not one byte or key
+/// is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn racing_writers_never_go_over_the_quota() {
+    // Each entry is 10 bytes: 100 fit by bytes, and in the second round 60 by keys.
+    for (bytes, entries, fits) in [(1_000, 1_000, 100_u64), (1_009, 1_000, 100), (1_000, 60, 60)] {
+        let (_dir, ledger) = fresh();
+        let quota = KvQuota { bytes, entries };
+        let writers: Vec<_> = (0..16_u8)
+            .map(|writer| {
+                let ledger = ledger.clone();
+                tokio::spawn(async move {
+                    let mut written = 0;
+                    for n in 0..10_u8 {
+                        match ledger.kv_apply("p", quota, vec![put(&[writer, n], &[0; 8])]).await {
+                            Ok(()) => written += 1,
+                            Err(Error::Quota { .. }) => {}
+                            Err(other) => panic!("{other}"),
+                        }
+                    }
+                    written
+                })
+            })
+            .collect();
+        let mut written = 0_u64;
+        for writer in writers {
+            written += writer.await.unwrap();
+        }
+        let usage = KvUsage { bytes: fits * 10, entries: fits };
+        assert_eq!((written, ledger.kv_usage("p").await.unwrap()), (fits, usage));
+        let all = ledger.kv_scan("p", &[], &[255; 9], 1_000).await.unwrap();
+        assert_eq!(all.len() as u64, fits, "what is counted is what is there");
+        // At the edge an entry may be replaced by one that is no larger, and one that goes makes room for one.
+        let first = &all[0].key;
+        ledger.kv_apply("p", quota, vec![put(first, &[1; 8])]).await.unwrap();
+        ledger.kv_apply("p", quota, vec![put(b"zz", &[0; 8]), KvWrite::Delete(first.clone())]).await.unwrap();
+        let over = ledger.kv_apply("p", quota, vec![put(first, &[0; 8])]).await;
+        assert!(matches!(over, Err(Error::Quota { .. })), "{over:?}");
+    }
 }
 
 #[tokio::test]
 async fn lengths_have_limits() {
     let (_dir, ledger) = fresh();
-    let quota = u64::MAX;
+    let quota = KvQuota::NONE;
     ledger.kv_apply("p", quota, vec![put(&[1; MAX_KEY_BYTES], &vec![2; MAX_VALUE_BYTES])]).await.unwrap();
     let long_key = vec![put(&[1; MAX_KEY_BYTES + 1], b"")];
     let long_value = vec![put(b"k", &vec![2; MAX_VALUE_BYTES + 1])];

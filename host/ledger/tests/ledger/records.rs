@@ -1,6 +1,6 @@
 //! Sessions, plugins and tallies.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fondaco_ledger::{Error, EventKind, NewSession, PluginAct, PluginChange};
 use time::Duration;
@@ -51,6 +51,26 @@ async fn the_highest_version_outlives_removal_and_refusals_only_stand_in_the_log
     let found = ledger.plugins().await.unwrap().remove(0);
     assert_eq!((found.version, found.is_enabled, found.grants.len()), (None, false, 0));
     assert_eq!(ledger.highest_version("p").await.unwrap(), Some("1.10.0".parse().unwrap()));
+    let killed = PluginAct::Incidents {
+        since: START,
+        version: "1.2.0".into(),
+        denied: [("storage".into(), 3)].into(),
+        throttled: BTreeMap::new(),
+        killed: [("deadline".into(), 5)].into(),
+        openings: 1,
+        quarantined: false,
+    };
+    record(killed.clone()).await;
+    assert!(!ledger.plugin("p").await.unwrap().unwrap().is_enabled, "what it did changes nothing but the log");
+    let other = PluginChange { plugin: "q".into(), act: PluginAct::Enabled };
+    ledger.record_plugin(other.clone(), START).await.unwrap();
+    let trail = ledger.plugin_events(Some("p"), 2).await.unwrap();
+    assert_eq!(
+        trail.iter().map(|e| (e.seq, &e.change.act)).collect::<Vec<_>>(),
+        [(8, &killed), (7, &PluginAct::Removed)]
+    );
+    assert_eq!(ledger.plugin_events(None, 1).await.unwrap()[0].change, other);
+    assert_eq!(ledger.plugin_events(Some("p"), 100).await.unwrap().len(), 8);
     let log = ledger.events_since(0, 10).await.unwrap();
     assert_eq!(log[0].body, br#"{"plugin":"p","act":"denied","reason":"unknown signer"}"#);
 }
@@ -97,7 +117,7 @@ fn errors_read_well() {
     let shown: BTreeSet<String> = [
         Error::InUse { path: "a/ledger.db".into() },
         Error::Stopped { why: "a commit failed: disk I/O error".into() },
-        Error::Quota { plugin: "p".into(), needed: 12, quota: 10 },
+        Error::Quota { plugin: "p".into(), what: "bytes", needed: 12, quota: 10 },
         Error::WrongState { order: order_id(1), state: fondaco_ledger::OrderState::Expired, act: "paid" },
         Error::TooMuch { what: "the key", found: 600, most: 512 },
     ]
@@ -109,7 +129,7 @@ fn errors_read_well() {
         "order ord_aaaaaaaaaaaacaaaaaaaaaaaae is expired and cannot be paid",
         "the key has 600 where at most 512 are allowed",
         "the ledger a/ledger.db is in use by another process: stop that one first",
-        "the space of p is full: 12 of 10 bytes",
+        "the space of p is full: it would hold 12 bytes, and may hold 10",
     ];
     assert_eq!(shown.iter().map(String::as_str).collect::<Vec<_>>(), expected);
 }
