@@ -7,6 +7,8 @@ mod control;
 mod fail;
 mod folder;
 mod node;
+#[cfg(any(feature = "otel", test))]
+mod otel;
 mod out;
 mod plugins;
 
@@ -18,7 +20,9 @@ use fail::{Done, Fail};
 use folder::Folder;
 use node::Node;
 use out::Out;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -31,7 +35,10 @@ fn main() -> ExitCode {
             }
         };
     }
-    log(cli.verbose, matches!(cli.command, Command::Up(_)));
+    if let Err(why) = log(cli.verbose, matches!(cli.command, Command::Up(_))) {
+        eprintln!("fondaco: {why}");
+        return ExitCode::FAILURE;
+    }
     let json = cli.json;
     let done = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
@@ -54,16 +61,28 @@ fn main() -> ExitCode {
     }
 }
 
-/// The log goes to standard error: warnings for commands, what operators want to know for a running node.
-fn log(verbose: u8, is_node: bool) {
+/// The log goes to standard error: warnings for commands, what operators want to know for a running node. Spans go to
+/// an OpenTelemetry collector too, where the program was built for that and the environment names one.
+#[cfg_attr(not(feature = "otel"), expect(clippy::unnecessary_wraps, reason = "a collector's address can be wrong"))]
+fn log(verbose: u8, is_node: bool) -> Result<(), String> {
     let level = match (verbose, is_node) {
         (0, false) => "warn,plugin=info",
         (0, true) => "info",
         (1, _) => "debug,wasmtime=info,hyper=info",
         _ => "trace",
     };
-    let filter = EnvFilter::new(level);
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let registry = tracing_subscriber::registry().with(lines.with_filter(EnvFilter::new(level)));
+    #[cfg(feature = "otel")]
+    let registry = registry.with(match std::env::var(otel::ENDPOINT) {
+        Ok(endpoint) if is_node => {
+            let endpoint = otel::Endpoint::parse(&endpoint)?;
+            Some(otel::start(endpoint).map_err(|e| e.to_string())?.with_filter(otel::Ours))
+        }
+        _ => None,
+    });
+    registry.init();
+    Ok(())
 }
 
 async fn run(cli: Cli) -> Done {
