@@ -35,6 +35,9 @@ pub struct Deployment {
     /// Who publishes here.
     #[serde(default)]
     pub publisher: Publisher,
+    /// What all plugins together may use.
+    #[serde(default)]
+    pub runtime: Runtime,
     /// Which plugin plays which part.
     #[serde(default)]
     pub shop: Shop,
@@ -168,6 +171,31 @@ pub struct Publisher {
 impl Default for Publisher {
     fn default() -> Self {
         Self { name: None, key: "keys/publisher.pem".to_owned() }
+    }
+}
+
+/// What all plugins together may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Runtime {
+    /// Memory of all calls that run at the same time. Half of it is set aside in equal parts, one for each plugin; the
+    /// other half goes to whoever comes first.
+    pub memory: ByteSize,
+}
+
+impl Default for Runtime {
+    fn default() -> Self {
+        Self { memory: ByteSize::mib(256) }
+    }
+}
+
+impl Runtime {
+    fn read(t: &mut Table<'_>) -> Self {
+        let memory: Option<ByteSize> = t.optional("memory");
+        if memory.is_some_and(|m| m < ByteSize::mib(64)) {
+            t.problem("memory", "one call alone may take 64MiB, so give all plugins together no less");
+        }
+        Self { memory: memory.unwrap_or(Self::default().memory) }
     }
 }
 
@@ -392,6 +420,7 @@ impl Deployment {
             name: t.optional("name"),
             key: t.optional("key").unwrap_or_else(|| Publisher::default().key),
         });
+        let runtime = t.table("runtime", Runtime::read).unwrap_or_default();
         let plugins = t.map("plugins", |_: &PluginId, t| Some(Plugin::read(t)));
         let shop = t.table("shop", |t| Shop::read(t, &plugins));
         Some(Self {
@@ -400,6 +429,7 @@ impl Deployment {
             storage: storage.unwrap_or_default(),
             database: database.unwrap_or_default(),
             publisher: publisher.unwrap_or_default(),
+            runtime,
             shop: shop.unwrap_or_default(),
             plugins,
         })

@@ -30,6 +30,8 @@ file = "ledger.db"
 [publisher]
 name = "Night Owl Records"
 key = "keys/publisher.pem"
+[runtime]
+memory = "512MiB"
 [shop]
 storefront = "org.nightowl.shelf"
 search = ["org.fondaco.search-index"]
@@ -47,6 +49,11 @@ token = "env:SHELF_TOKEN"
 memory = "64MiB"
 deadline = "250ms"
 wall = "10s"
+host-calls = 500
+concurrency = 4
+keys = 1000
+log = "64KiB"
+rate.storage = 100
 [plugins."org.fondaco.search-index".grant]
 storage.quota = "100MiB"
 http.hosts = ["https://search.example.org"]
@@ -57,10 +64,12 @@ fn reads_every_key() {
     let file = Deployment::parse(FULL).unwrap();
     assert_eq!(file.base_url(), "https://shop.example.org");
     assert_eq!(file.gateway.limits.header_time, Span::secs(5));
+    assert_eq!(file.runtime.memory, ByteSize::mib(512));
     let shelf = &file.plugins["org.nightowl.shelf"];
     assert!(!shelf.enabled && shelf.grant.has(Capability::Commerce) && !shelf.grant.has(Capability::Storage));
     assert_eq!(shelf.settings["columns"], 3);
     assert_eq!(shelf.secrets["token"], SecretRef::Env("SHELF_TOKEN".into()));
+    assert_eq!((shelf.limits.concurrency, shelf.limits.rate[&Capability::Storage]), (Some(4), 100));
     let search = &file.plugins["org.fondaco.search-index"];
     assert!(search.enabled && search.version == semver::VersionReq::STAR);
     assert_eq!(search.grant.0[&Capability::Storage].quota, Some(ByteSize::mib(100)));
@@ -73,6 +82,7 @@ fn little_needs_to_be_said() {
     assert_eq!(file.gateway.listen.to_string(), "127.0.0.1:8080", "loopback, unless the operator says else");
     assert_eq!(file.base_url(), "http://127.0.0.1:8080");
     assert_eq!(file.storage.dir, "data");
+    assert_eq!(file.runtime.memory, ByteSize::mib(256));
     assert_eq!(file.brand.locales, [file.brand.locale]);
 }
 

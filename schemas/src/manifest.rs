@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::capability::Requested;
+use crate::capability::{Capability, Requested};
 use crate::problem::{Problems, Table, hint, read};
 use crate::{BlobHash, ByteSize, Span};
 
@@ -207,8 +207,8 @@ pub struct PluginText {
 }
 
 /// How much a plugin may use: wishes in a manifest, decisions in a deployment file. Absent: the host's own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Limits {
     /// Summed over all linear memories.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -219,15 +219,51 @@ pub struct Limits {
     /// How long one call may take with all its waiting.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wall: Option<Span>,
+    /// How often one call may call the node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_calls: Option<u32>,
+    /// How many calls may run at the same time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
+    /// How many keys its storage may hold; its bytes are the quota of the grant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys: Option<u64>,
+    /// How much of what it prints reaches the log in a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<ByteSize>,
+    /// How often it may call the node in a second, by capability.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub rate: BTreeMap<Capability, u32>,
 }
 
 impl Limits {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
-        Self { memory: t.optional("memory"), deadline: t.optional("deadline"), wall: t.optional("wall") }
+        Self {
+            memory: t.optional("memory"),
+            deadline: t.optional("deadline"),
+            wall: t.optional("wall"),
+            host_calls: t.number("host-calls"),
+            concurrency: at_least_one(t, "concurrency"),
+            keys: t.number("keys"),
+            log: t.optional("log"),
+            rate: t
+                .table("rate", |t| {
+                    Capability::ALL.into_iter().filter_map(|c| Some((c, t.number(c.as_str())?))).collect()
+                })
+                .unwrap_or_default(),
+        }
     }
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+fn at_least_one(t: &mut Table<'_>, key: &'static str) -> Option<u32> {
+    let number = t.number(key);
+    if number == Some(0) {
+        t.problem(key, format!("{key} = 0 would let no call through; to stop a plugin, write enabled = false"));
+    }
+    number
 }
 
 /// For how long an instance lives.
@@ -237,8 +273,6 @@ pub enum Policy {
     /// One call.
     #[default]
     Fresh,
-    /// Several calls, one after the other. Memory is still no state: the host may drop it at any time.
-    Reuse,
 }
 
 /// How instances are made.
@@ -247,31 +281,28 @@ pub enum Policy {
 pub struct Instance {
     /// For how long one lives.
     pub policy: Policy,
-    /// With `reuse`: after so many calls a new one is made; absent: the host's own number.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_requests: Option<u32>,
-    /// With `reuse`: unused for so long, it is dropped; absent: the host's own span.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub idle: Option<Span>,
 }
 
 impl Instance {
     fn read(t: &mut Table<'_>) -> Self {
-        let name: Option<String> = t.required("policy");
-        let policy = match name.as_deref() {
-            Some("reuse") => Policy::Reuse,
-            Some("fresh") | None => Policy::Fresh,
-            Some(other) => {
-                let hint = hint(other, ["fresh", "reuse"].into_iter());
-                t.problem("policy", format!("unknown instance policy \"{other}\"{hint}"));
-                Policy::Fresh
+        match t.required::<String>("policy").as_deref() {
+            Some("fresh") | None => {}
+            // `host/decisions/fresh-instances.md` says why.
+            Some("reuse") => {
+                t.problem(
+                    "policy",
+                    "policy = \"reuse\" is not offered: every call gets a fresh instance, which costs some microseconds \
+                     and keeps one visitor's data from the next; leave [instance] out, and keep what must last in storage",
+                );
+                // What belongs to it is not said to be unknown besides.
+                let (_, _) = (t.has_known("max-requests"), t.has_known("idle"));
             }
-        };
-        let instance = Self { policy, max_requests: t.number("max-requests"), idle: t.optional("idle") };
-        if name.as_deref() == Some("fresh") && (t.has("max-requests") || t.has("idle")) {
-            t.problem("policy", "max-requests and idle are for policy = \"reuse\"");
+            Some(other) => {
+                let hint = hint(other, ["fresh"].into_iter());
+                t.problem("policy", format!("unknown instance policy \"{other}\"{hint}"));
+            }
         }
-        instance
+        Self::default()
     }
 }
 

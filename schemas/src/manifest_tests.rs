@@ -22,10 +22,13 @@ optional = true
 memory = "64MiB"
 deadline = "250ms"
 wall = "10s"
+host-calls = 500
+concurrency = 4
+keys = 1000
+log = "64KiB"
+rate = { storage = 100, catalogue = 50 }
 [instance]
-policy = "reuse"
-max-requests = 100
-idle = "30s"
+policy = "fresh"
 [settings]
 schema = "settings.schema.json"
 "#;
@@ -50,7 +53,8 @@ fn reads_back_as_it_was_written() {
     let text = manifest.to_toml().unwrap();
     assert_eq!(Manifest::parse_packed(&text).unwrap(), manifest, "{text}");
     assert_eq!(manifest.limits.memory, Some(ByteSize::mib(64)));
-    assert_eq!(manifest.instance.policy, Policy::Reuse);
+    assert_eq!(manifest.limits.rate, [(Capability::Catalogue, 50), (Capability::Storage, 100)].into());
+    assert_eq!(manifest.instance.policy, Policy::Fresh);
     assert_eq!(manifest.text_in("fr-CA").unwrap().name, "Night Owl Shelf");
 }
 
@@ -90,12 +94,23 @@ fn every_field_that_is_wrong_is_named_with_its_place() {
         .replace("^0.1", "~>0.1")
         .replace("plugin.wasm", "../plugin.wasm")
         .replace("\"MIT\"", "\"\"")
-        .replace("\"reuse\"", "\"fresh\"")
+        .replace("concurrency = 4", "concurrency = 0")
+        .replace("storage = 100", "storag = 100")
+        .replace("\"fresh\"", "\"frsh\"")
         .replace("summary", "sumary");
     let refused = Manifest::parse_request(&text).unwrap_err();
     let lines: Vec<_> = refused.list.iter().map(|p| p.line).collect();
-    assert_eq!(lines, [1, 2, 3, 4, 5, 6, 7, 8, 10, 24], "{refused}");
+    assert_eq!(lines, [1, 2, 3, 4, 5, 6, 7, 8, 10, 24, 27, 29], "{refused}");
     assert!(refused.to_string().contains("did you mean \"storefront\"?"));
+}
+
+#[test]
+fn an_instance_that_is_used_again_is_refused_with_what_to_do() {
+    let text = FULL.replace("policy = \"fresh\"", "policy = \"reuse\"\nmax-requests = 100\nidle = \"30s\"");
+    let refused = Manifest::parse_request(&text).unwrap_err();
+    assert_eq!(refused.list.len(), 1, "{refused}");
+    let words = refused.to_string();
+    assert!(words.contains("\"reuse\" is not offered") && words.contains("keep what must last in storage"), "{words}");
 }
 
 #[test]

@@ -161,6 +161,11 @@ impl<'a> Table<'a> {
         self.entries.contains_key(key)
     }
 
+    /// Is the key there? And it is no unknown one, whatever its value.
+    pub fn has_known(&mut self, key: &'static str) -> bool {
+        self.find(key).is_some()
+    }
+
     /// Is the value under the key a table with nothing in it?
     pub fn is_empty(&self, key: &str) -> bool {
         self.entries.get(key).is_some_and(|v| matches!(v.get_ref(), DeValue::Table(t) if t.is_empty()))

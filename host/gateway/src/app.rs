@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fondaco_market::{Market, WebhookRefusal};
@@ -15,7 +15,7 @@ use crate::accept::Limits;
 use crate::answer::{Answer, empty, plain, problem, secure, set};
 use crate::metrics::Counts;
 use crate::session::{self, Forged, Session};
-use crate::{files, metrics, shop, theme};
+use crate::{closed, files, metrics, shop, theme};
 
 const MAX_TARGET: usize = 8 << 10;
 
@@ -104,12 +104,8 @@ impl App {
             "/-/restore" if method == Method::POST => self.restore(&session, &body),
             _ if path.starts_with("/-/") => problem(StatusCode::NOT_FOUND, "not-found", "There is nothing here."),
             _ => match self.market.storefront() {
-                Some(plugin) => shop::page(&plugin, &session, Request::from_parts(parts, body)).await,
-                None => problem(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "no-storefront",
-                    "No storefront is installed on this node.",
-                ),
+                Some(plugin) => shop::page(&self.market, &plugin, &session, Request::from_parts(parts, body)).await,
+                None => closed::page(&self.market, headers, "no-storefront", Duration::from_mins(1)),
             },
         };
         if !shop::is_shared(answer.headers()) {

@@ -7,8 +7,10 @@
 mod accept;
 mod answer;
 mod app;
+mod closed;
 mod files;
 mod metrics;
+mod plugin_metrics;
 mod range;
 mod session;
 mod shop;

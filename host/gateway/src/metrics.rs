@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fondaco_market::Market;
 
-type Count = fn(&fondaco_runtime::Counters) -> &AtomicU64;
+use crate::plugin_metrics;
 
 /// What the gateway counts by itself.
 #[derive(Default)]
@@ -54,21 +54,9 @@ pub(crate) fn text(counts: &Counts, market: &Market) -> String {
         "Forms without the right token or origin.",
         one(&counts.forged_forms),
     );
-    let plugins = market.plugins();
-    let label = |p: &fondaco_runtime::Plugin| {
-        format!("{{plugin=\"{}\",version=\"{}\",kind=\"{}\"}}", p.who().id, p.who().version, p.kind().as_str())
-    };
-    let families: [(&str, &str, Count); 3] = [
-        ("fondaco_plugin_calls_total", "Calls into the plugin.", |c| &c.calls),
-        ("fondaco_plugin_failures_total", "Calls that trapped or ran into a limit.", |c| &c.failures),
-        ("fondaco_plugin_busy_microseconds_total", "Time spent in the plugin, waiting included.", |c| &c.busy_micros),
-    ];
-    for (name, help, get) in families {
-        let samples = plugins.iter().map(|p| (label(p), get(p.counters()).load(Ordering::Relaxed))).collect();
-        family(name, "counter", help, samples);
-    }
     for (name, kind, help, value) in market.figures() {
         family(name, kind, help, vec![(String::new(), value)]);
     }
+    plugin_metrics::write(&mut out, &market.plugins());
     out
 }

@@ -1,10 +1,12 @@
 //! The storefront's place: what of a request reaches it, and what of its answer reaches the browser.
 
 use bytes::Bytes;
-use fondaco_runtime::{Context, Plugin};
+use fondaco_market::Market;
+use fondaco_runtime::{CallError, Context, Plugin};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 
 use crate::answer::{Answer, full, problem, set};
+use crate::closed;
 use crate::session::Session;
 
 /// The largest page.
@@ -33,7 +35,7 @@ const FROM_PLUGIN: &[HeaderName] = &[
     header::LINK,
 ];
 
-pub(crate) async fn page(plugin: &Plugin, session: &Session, request: Request<Bytes>) -> Answer {
+pub(crate) async fn page(market: &Market, plugin: &Plugin, session: &Session, request: Request<Bytes>) -> Answer {
     let (parts, body) = request.into_parts();
     let mut inner = Request::new(body);
     // A HEAD is a GET whose body is not sent, and that is the node's business.
@@ -51,14 +53,13 @@ pub(crate) async fn page(plugin: &Plugin, session: &Session, request: Request<By
     match plugin.handle(&context, inner, MAX_PAGE).await {
         Ok(response) => filter(response, session),
         Err(error) => {
-            tracing::error!(%error, "the storefront failed");
-            let mut answer = problem(
-                StatusCode::BAD_GATEWAY,
-                "storefront",
-                "The shop's pages are out of order. Files and purchases are not affected; please try again in a moment.",
-            );
-            set(answer.headers_mut(), header::RETRY_AFTER, "10");
-            answer
+            // The breaker has said so when it opened; here it would be said with every page.
+            if matches!(error, CallError::Unavailable { .. }) {
+                tracing::debug!(%error, "the storefront is not tried");
+            } else {
+                tracing::error!(%error, "the storefront failed");
+            }
+            closed::page(market, &parts.headers, "storefront", closed::again(&error))
         }
     }
 }

@@ -107,9 +107,7 @@ pub fn words(error: &types::Error) -> String {
 pub(crate) fn shown(error: Error) -> types::Error {
     use fondaco_ledger::Error as L;
     match error {
-        Error::Ledger(L::Quota { plugin, needed, quota }) => {
-            types::Error::Exhausted(format!("the space of {plugin} would hold {needed} of {quota} bytes"))
-        }
+        Error::Ledger(e @ L::Quota { .. }) => types::Error::Exhausted(e.to_string()),
         Error::Ledger(L::CheckFailed { index, .. }) => {
             types::Error::Invalid(format!("check {index} of the batch does not hold"))
         }
@@ -125,6 +123,10 @@ pub(crate) fn shown(error: Error) -> types::Error {
             types::Error::NotFound
         }
         Error::Refused(text) => types::Error::Denied(text),
+        // The breaker has said so when it opened; here it would be said with every page.
+        Error::Call(CallError::Unavailable { who, .. }) => {
+            types::Error::Unavailable(format!("{} is out of order; its operator was told", who.id))
+        }
         Error::Call(error) => {
             tracing::error!(%error, "a plugin failed");
             types::Error::Unavailable("a plugin of this node failed; its operator was told".into())

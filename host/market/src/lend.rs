@@ -4,7 +4,7 @@ use std::path::Component;
 use std::sync::Weak;
 
 use async_trait::async_trait;
-use fondaco_ledger::{KvEntry, KvWrite};
+use fondaco_ledger::{KvEntry, KvQuota, KvWrite};
 use fondaco_runtime::wit::{
     advocacy_types as adv, catalogue, commerce, mail, payment_types as pay, search_types as search, settings, storage,
     types,
@@ -82,7 +82,8 @@ impl Services for Lender {
             storage::Write::Check((key, value)) => KvWrite::Check(key, value),
         };
         let batch = batch.into_iter().map(write).collect();
-        self.market()?.ledger().kv_apply(&by.plugin, by.storage_bytes, batch).await.map_err(ours)
+        let quota = KvQuota { bytes: by.storage_bytes, entries: by.storage_keys };
+        self.market()?.ledger().kv_apply(&by.plugin, quota, batch).await.map_err(ours)
     }
 
     async fn work(&self, _: &Caller, id: String) -> Lent<types::Work> {

@@ -4,6 +4,7 @@
 //! Invariant: nothing is granted but by the ledger. Invariant: a plugin's word is checked before it counts: hits are
 //! looked up, events are compared with the order, scripts are run within their bounds.
 
+mod audit;
 mod convert;
 mod deliver;
 mod discover;
@@ -21,7 +22,7 @@ mod visitors;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use fondaco_ledger::Ledger;
 use fondaco_runtime::wit::settings;
@@ -78,6 +79,8 @@ pub(crate) struct Inner {
     feeding: tokio::sync::Mutex<()>,
     /// One release recorded at a time.
     recording: tokio::sync::Mutex<()>,
+    /// What the plugins did and is not in the log yet.
+    trail: Mutex<audit::Trail>,
 }
 
 /// A plugin in its place.
@@ -104,7 +107,8 @@ impl Market {
     pub fn new(parts: Parts) -> Self {
         let (feeding, recording) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
         let (plugins, changed) = (RwLock::default(), Notify::new());
-        Self(Arc::new(Inner { parts, plugins, changed, feeding, recording }))
+        let trail = Mutex::default();
+        Self(Arc::new(Inner { parts, plugins, changed, feeding, recording, trail }))
     }
 
     /// What answers a plugin's calls of the node.
@@ -114,6 +118,7 @@ impl Market {
 
     /// Puts a plugin in its place; calls that are under way end with the one before.
     pub fn install(&self, id: PluginId, installed: Installed) {
+        self.watch(&installed.plugin);
         self.0.plugins.write().unwrap_or_else(PoisonError::into_inner).insert(id, installed);
         self.0.changed.notify_one();
     }

@@ -277,6 +277,14 @@ pub enum Plugin {
         #[arg(long)]
         revoke: bool,
     },
+    /// Show its audit trail: installs, grants, and what it was refused and killed for. Without an id, everybody's.
+    Audit {
+        /// Its id.
+        id: Option<PluginId>,
+        /// At most so many events, the newest first.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
     /// Let it run.
     Enable {
         /// Its id.

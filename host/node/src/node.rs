@@ -45,7 +45,8 @@ impl Node {
         let store = tokio::task::spawn_blocking(move || Store::open(blobs, options));
         let ledger = tokio::task::spawn_blocking(move || Ledger::open(database, fondaco_ledger::Options::new(signer)));
         let compiler = compiler(data.join("cache"), &keys)?;
-        let runtime = tokio::task::spawn_blocking(move || Runtime::new(compiler));
+        let memory = usize::try_from(deployment.runtime.memory.get()).unwrap_or(usize::MAX);
+        let runtime = tokio::task::spawn_blocking(move || Runtime::with_memory(compiler, memory));
         let store = store.await.map_err(Fail::failed)??;
         let ledger = ledger.await.map_err(Fail::failed)??;
         let runtime = runtime.await.map_err(Fail::failed)??;
@@ -71,6 +72,7 @@ impl Node {
 
     /// Closes the ledger, which ends its writer.
     pub async fn close(self) {
+        self.market.finish_trail().await;
         self.market.ledger().close().await;
     }
 }

@@ -133,6 +133,7 @@ pub async fn load(
 /// What the runtime needs to know.
 pub fn spec(manifest: &Manifest, component: Vec<u8>, config: &PluginConfig, services: Arc<dyn Services>) -> Spec {
     let effective = manifest.capabilities.effective(&config.grant);
+    let quota = effective.0.get(&Capability::Storage).and_then(|g| g.quota);
     let granted: BTreeSet<Capability> = effective.0.keys().copied().collect();
     let optional = manifest.capabilities.0.iter().filter(|(_, ask)| ask.optional).map(|(c, _)| *c).collect();
     Spec {
@@ -140,35 +141,9 @@ pub fn spec(manifest: &Manifest, component: Vec<u8>, config: &PluginConfig, serv
         kind: manifest.kind,
         component,
         grants: Links { granted, optional },
-        limits: limits(manifest, config, &effective),
+        limits: Limits::new(&manifest.limits, &config.limits, quota.map_or(0, fondaco_schemas::ByteSize::get)),
         services,
     }
-}
-
-/// The manifest's wishes; what the operator sets holds instead, in both directions but for memory, which has an end.
-fn limits(manifest: &Manifest, config: &PluginConfig, effective: &Grants) -> Limits {
-    let mut limits = Limits::default();
-    for wish in [&manifest.limits, &config.limits] {
-        if let Some(memory) = wish.memory {
-            limits.memory_bytes = usize::try_from(memory.get()).unwrap_or(usize::MAX);
-        }
-        if let Some(deadline) = wish.deadline {
-            limits.deadline = deadline.duration();
-        }
-        if let Some(wall) = wish.wall {
-            limits.wall = wall.duration();
-        }
-    }
-    // A wish is a wish: a manifest alone never gets more than this.
-    if config.limits.deadline.is_none() {
-        limits.deadline = limits.deadline.min(std::time::Duration::from_secs(2));
-    }
-    if config.limits.wall.is_none() {
-        limits.wall = limits.wall.min(std::time::Duration::from_secs(30));
-    }
-    let quota = effective.0.get(&Capability::Storage).and_then(|g| g.quota);
-    limits.storage_bytes = quota.map_or(0, fondaco_schemas::ByteSize::get);
-    limits
 }
 
 /// The settings as JSON, checked against the schema in the bundle; every mistake is named.

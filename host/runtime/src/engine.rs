@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
+use crate::budget::Budget;
 use crate::error::LoadError;
+use crate::lane::Lane;
 
 /// How often a running guest is looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
@@ -23,10 +25,14 @@ pub(crate) struct Shared {
     pub engine: Engine,
     /// By call depth, so that a storefront that waits for a search never holds the last instance.
     permits: [Arc<Semaphore>; MAX_DEPTH as usize],
+    /// Threads for calls that compute for long.
+    pub lane: Lane,
+    /// The memory of all guests.
+    pub budget: Budget,
 }
 
 impl Shared {
-    pub fn new() -> Result<Self, LoadError> {
+    pub fn new(memory_bytes: usize) -> Result<Self, LoadError> {
         let mut config = config();
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
         let engine = Engine::new(&config).map_err(|e| LoadError::Engine(format!("{e:#}")))?;
@@ -41,9 +47,10 @@ impl Shared {
                 }
             })
             .map_err(|e| LoadError::Engine(e.to_string()))?;
+        let lane = Lane::new().map_err(|e| LoadError::Engine(e.to_string()))?;
         // Half of the instances that the pool holds.
         let places = || Arc::new(Semaphore::new(SLOTS as usize / 4));
-        Ok(Self { engine, permits: [places(), places()] })
+        Ok(Self { engine, permits: [places(), places()], lane, budget: Budget::new(memory_bytes) })
     }
 
     pub fn permits(&self, depth: u8) -> Option<Arc<Semaphore>> {

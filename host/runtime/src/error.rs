@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::breaker::{FAILURES, Health};
+
 /// Which plugin: `org.nightowl.shelf 1.4.0`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Who {
@@ -42,7 +44,7 @@ pub enum CallError {
         limit: Duration,
     },
     /// It called the node too often in one call.
-    #[error("{who}: {call} called the node more than {limit} times")]
+    #[error("{who}: {call} called the node more than {limit} times; raise limits.host-calls if it needs more")]
     HostCalls {
         /// Which plugin.
         who: Who,
@@ -71,6 +73,16 @@ pub enum CallError {
         /// How long it waited.
         waited: Duration,
     },
+    /// It failed again and again, so it is not tried for a while.
+    #[error("{who}: {call} is not tried, since it failed {FAILURES} times within a minute; {}", after(who, health))]
+    Unavailable {
+        /// Which plugin.
+        who: Who,
+        /// Which function.
+        call: &'static str,
+        /// How its circuit breaker stands.
+        health: Health,
+    },
     /// Plugins called each other too deep.
     #[error("{who}: {call} would be plugin call {depth} in a row; {limit} are allowed")]
     Depth {
@@ -82,6 +94,14 @@ pub enum CallError {
         depth: u8,
         /// How deep it may be.
         limit: u8,
+    },
+    /// The node stops; what the call did until then is done.
+    #[error("{who}: {call} was cut off, since the node is stopping")]
+    Stopping {
+        /// Which plugin.
+        who: Who,
+        /// Which function.
+        call: &'static str,
     },
     /// A storefront ended without setting a response.
     #[error("{who}: {call} ended without an answer")]
@@ -99,6 +119,17 @@ pub enum CallError {
         /// What was asked for.
         wanted: &'static str,
     },
+}
+
+/// When a plugin whose breaker is open is tried again.
+fn after(who: &Who, health: &Health) -> String {
+    match health {
+        Health::Open(wait) => format!("it is tried again in {} s", wait.as_secs() + 1),
+        Health::Quarantined => {
+            format!("it is in quarantine until `fondaco plugin enable {}` or another version", who.id)
+        }
+        Health::Closed | Health::HalfOpen => "one call is trying it now".into(),
+    }
 }
 
 /// Why a bundle did not become a plugin. Nothing that ran before is touched.

@@ -2,21 +2,30 @@
 //! fresh instance for each call, and limits on everything. The node's flows call it (`host/market`); what a plugin's
 //! answer means, it never decides.
 
+mod breaker;
+mod budget;
+mod call;
 mod compile;
+mod counters;
 mod engine;
 mod error;
+mod lane;
 mod limits;
 mod link;
 mod log;
 mod plugin;
+mod rate;
 mod services;
 mod state;
 pub mod wit;
 
+pub use breaker::Health;
+pub use budget::USUAL_MEMORY;
 pub use compile::{Compiler, compile_stdin};
+pub use counters::{BUCKETS, Counted, Counters, Ending, FunctionCounts, Histogram};
 pub use engine::{MAX_DEPTH, MAX_MEMORY};
 pub use error::{CallError, LoadError, Who};
 pub use limits::Limits;
 pub use link::{API_VERSION, Grants};
-pub use plugin::{Answer, Context, Counters, Plugin, Runtime, Script, ScriptOf, Spec};
+pub use plugin::{Answer, Context, Plugin, Runtime, Script, ScriptOf, Spec};
 pub use services::{Caller, Lent, Services, Visitor};

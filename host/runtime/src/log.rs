@@ -38,10 +38,13 @@ impl LogPipe {
         taken.text.extend_from_slice(kept);
         taken.dropped += dropped.len();
     }
-    /// The lines, with control characters escaped so that no terminal obeys them and no line is forged; then how many
-    /// bytes were dropped.
-    pub fn lines(&self) -> (Vec<String>, usize) {
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The lines since the last time, with control characters escaped so that no terminal obeys them and no line is
+    /// forged; then how many bytes were dropped.
+    pub fn take_lines(&self) -> (Vec<String>, usize) {
+        let taken = std::mem::take(&mut *self.taken.lock().unwrap_or_else(PoisonError::into_inner));
+        if taken.text.is_empty() {
+            return (Vec::new(), taken.dropped);
+        }
         let text = String::from_utf8_lossy(&taken.text);
         let lines = text.lines().filter(|l| !l.is_empty());
         let mut lines: Vec<String> = lines.map(|l| l.chars().flat_map(escape).collect()).collect();
@@ -50,9 +53,12 @@ impl LogPipe {
     }
 }
 
+/// C0, DEL and C1 (with which terminals are commanded), what breaks lines, and what turns the direction of text around
+/// (Unicode Technical Report 36, section 3.1), written as `\u{…}`.
 fn escape(c: char) -> impl Iterator<Item = char> {
-    let escaped = c.is_control().then(|| c.escape_unicode());
-    let plain = if c.is_control() { None } else { Some(c) };
+    let harmful = c.is_control()
+        || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}');
+    let (plain, escaped) = if harmful { (None, Some(c.escape_unicode())) } else { (Some(c), None) };
     plain.into_iter().chain(escaped.into_iter().flatten())
 }
 
@@ -112,8 +118,12 @@ mod tests {
         let pipe = LogPipe::new(20);
         pipe.take(b"one\x1b[2Jtwo\nthree\r");
         pipe.take(&[b'x'; 100]);
-        let (lines, dropped) = pipe.lines();
+        let (lines, dropped) = pipe.take_lines();
         assert_eq!(lines, ["one\\u{1b}[2Jtwo", "three\\u{d}xxx"]);
         assert_eq!(dropped, 97);
+        assert_eq!(pipe.take_lines(), (Vec::new(), 0), "each line is taken once");
+        let pipe = LogPipe::new(64);
+        pipe.take("\u{9b}2J \u{85} \u{2028} \u{202e}txt é".as_bytes());
+        assert_eq!(pipe.take_lines().0, ["\\u{9b}2J \\u{85} \\u{2028} \\u{202e}txt é"]);
     }
 }

@@ -1,28 +1,26 @@
-//! A plugin that is ready to be called. Each call gets a fresh instance, its limits and nothing of the call before; what
-//! goes wrong in it ends that call with an error that names the plugin.
+//! A plugin that is ready to be called, and every function that it can be asked for. How a call is run, and what ends
+//! it, is in `call`; what an answer means is for the market to say.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use fondaco_schemas::{Capability, PluginKind};
-use futures_util::future::BoxFuture;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
+use wasmtime::Store;
 use wasmtime::component::{InstancePre, ResourceAny};
-use wasmtime::{Store, Trap};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
+use crate::breaker::Health;
+use crate::budget::USUAL_MEMORY;
+use crate::call::{Ground, Permits};
 use crate::compile::Compiler;
-use crate::engine::{MAX_DEPTH, MAX_MEMORY, Shared};
+use crate::counters::Counters;
+use crate::engine::{MAX_MEMORY, Shared};
 use crate::error::{CallError, LoadError, Who};
 use crate::limits::Limits;
 use crate::link::{self, Grants};
 use crate::services::{Caller, Services, Visitor};
-use crate::state::{Over, State};
+use crate::state::State;
 use crate::wit::{self, advocacy_types as adv, drm_types, payment_types as pay, search_types as search, types};
-
-/// How long a call waits for a free instance.
-const QUEUE: Duration = Duration::from_secs(1);
 
 /// Makes plugins of components. Cheap to clone.
 #[derive(Clone)]
@@ -48,9 +46,15 @@ pub struct Spec {
 }
 
 impl Runtime {
-    /// Starts the engine.
+    /// Starts the engine, with the usual memory for all guests.
     pub fn new(compiler: Compiler) -> Result<Self, LoadError> {
-        Ok(Self { shared: Shared::new()?, compiler })
+        Self::with_memory(compiler, USUAL_MEMORY)
+    }
+
+    /// Starts the engine. `memory_bytes`: what all guests may have together; below one instance's [`MAX_MEMORY`] no
+    /// plugin gets all that it may ask for.
+    pub fn with_memory(compiler: Compiler, memory_bytes: usize) -> Result<Self, LoadError> {
+        Ok(Self { shared: Shared::new(memory_bytes)?, compiler })
     }
 
     /// Compiles (or loads from the cache), audits and links a component, and makes one instance of it as a trial.
@@ -69,22 +73,18 @@ impl Runtime {
         let operated = operated.then(|| wit::operated::OperatedPre::new(pre.clone())).transpose().map_err(exports)?;
         let world = World::new(spec.kind, pre).map_err(exports)?;
         let plugin = Plugin(Arc::new(Inner {
-            caller: Caller {
-                plugin: spec.who.id.as_str().into(),
-                storage_bytes: spec.limits.storage_bytes,
-                depth: 0,
-                visitor: None,
-            },
-            who: Arc::new(spec.who),
             kind: spec.kind,
-            granted: Arc::new(spec.grants.granted),
             gate: Arc::new(Semaphore::new(spec.limits.concurrency)),
-            limits: spec.limits,
-            services: spec.services,
+            ground: Arc::new(Ground::new(
+                spec.who,
+                spec.grants.granted,
+                spec.limits,
+                spec.services,
+                self.shared.budget.share(),
+            )),
             shared: self.shared.clone(),
             world,
             operated,
-            counters: Counters::default(),
         }));
         plugin.try_instance().await?;
         Ok(plugin)
@@ -120,38 +120,22 @@ impl World {
     }
 }
 
-struct Inner {
-    who: Arc<Who>,
-    kind: PluginKind,
-    caller: Caller,
-    granted: Arc<std::collections::BTreeSet<Capability>>,
-    limits: Limits,
-    services: Arc<dyn Services>,
-    shared: Shared,
-    gate: Arc<Semaphore>,
+pub(crate) struct Inner {
+    pub kind: PluginKind,
+    pub ground: Arc<Ground>,
+    pub shared: Shared,
+    pub gate: Arc<Semaphore>,
     world: World,
     operated: Option<wit::operated::OperatedPre<State>>,
-    counters: Counters,
-}
-
-/// What became of a plugin's calls.
-#[derive(Default)]
-pub struct Counters {
-    /// Calls that were started.
-    pub calls: AtomicU64,
-    /// Calls that trapped or ran into a limit.
-    pub failures: AtomicU64,
-    /// Microseconds spent in calls, waiting included.
-    pub busy_micros: AtomicU64,
 }
 
 /// A plugin, ready to be called. Cheap to clone.
 #[derive(Clone)]
-pub struct Plugin(Arc<Inner>);
+pub struct Plugin(pub(crate) Arc<Inner>);
 
 impl std::fmt::Debug for Plugin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Plugin({}, {})", self.0.who, self.0.kind.as_str())
+        write!(f, "Plugin({}, {})", self.who(), self.0.kind.as_str())
     }
 }
 
@@ -176,12 +160,10 @@ impl Context {
     }
 }
 
-type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
-
 impl Plugin {
     /// Its id and version.
     pub fn who(&self) -> &Who {
-        &self.0.who
+        &self.0.ground.who
     }
     /// Its kind.
     pub fn kind(&self) -> PluginKind {
@@ -189,112 +171,37 @@ impl Plugin {
     }
     /// Its limits, as they are in force.
     pub fn limits(&self) -> &Limits {
-        &self.0.limits
+        &self.0.ground.limits
     }
     /// What it was granted.
     pub fn granted(&self) -> &std::collections::BTreeSet<Capability> {
-        &self.0.granted
+        &self.0.ground.granted
     }
     /// What became of its calls.
-    pub fn counters(&self) -> &Counters {
-        &self.0.counters
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.0.ground.counters
     }
-
+    /// Does its circuit breaker let calls through?
+    pub fn health(&self) -> Health {
+        self.0.ground.health()
+    }
     async fn try_instance(&self) -> Result<(), CallError> {
         self.run(&Context::node(), "instantiation", |store, inner| {
-            Box::pin(async move { inner.world.instance_pre().instantiate_async(store).await.map(|_| ()) })
+            Box::pin(async move {
+                inner.world.instance_pre().instantiate_async(&mut *store).await?;
+                inner.ground.begins_with(store.data().accountant.memory);
+                Ok(())
+            })
         })
         .await
     }
 
-    async fn permits(&self, depth: u8, call: &'static str) -> Result<Permits, CallError> {
-        let who = || (*self.0.who).clone();
-        let Some(pool) = self.0.shared.permits(depth) else {
-            return Err(CallError::Depth { who: who(), call, depth: depth + 1, limit: MAX_DEPTH });
-        };
-        let both = async { (self.0.gate.clone().acquire_owned().await, pool.acquire_owned().await) };
-        match tokio::time::timeout(QUEUE, both).await {
-            Ok((Ok(gate), Ok(pool))) => Ok((gate, pool)),
-            _ => Err(CallError::Overloaded { who: who(), call, waited: QUEUE }),
-        }
-    }
-
-    fn store(&self, context: &Context) -> Store<State> {
-        let inner = &self.0;
-        let caller = Caller { depth: context.depth, visitor: context.visitor.clone(), ..inner.caller.clone() };
-        let (granted, services) = (inner.granted.clone(), inner.services.clone());
-        State::store(&inner.shared.engine, inner.who.clone(), caller, granted, services, &inner.limits)
-    }
-
-    /// Runs one call in a fresh instance, under all limits.
-    async fn run<R: Send>(
-        &self,
-        context: &Context,
-        call: &'static str,
-        f: impl for<'a> FnOnce(&'a mut Store<State>, &'a Inner) -> BoxFuture<'a, wasmtime::Result<R>> + Send,
-    ) -> Result<R, CallError> {
-        let _permits = self.permits(context.depth, call).await?;
-        let mut store = self.store(context);
-        let result = self.within_limits(&mut store, call, f).await;
-        self.write_log(&store, call);
-        result
-    }
-
-    async fn within_limits<R: Send>(
-        &self,
-        store: &mut Store<State>,
-        call: &'static str,
-        f: impl for<'a> FnOnce(&'a mut Store<State>, &'a Inner) -> BoxFuture<'a, wasmtime::Result<R>> + Send,
-    ) -> Result<R, CallError> {
-        let inner = &self.0;
-        let started = Instant::now();
-        inner.counters.calls.fetch_add(1, Ordering::Relaxed);
-        let ran = tokio::time::timeout(inner.limits.wall, f(store, inner)).await;
-        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        inner.counters.busy_micros.fetch_add(micros, Ordering::Relaxed);
-        let error = match ran {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(error)) => self.explain(store, call, &error),
-            Err(_) => CallError::Wall { who: (*inner.who).clone(), call, limit: inner.limits.wall },
-        };
-        inner.counters.failures.fetch_add(1, Ordering::Relaxed);
-        Err(error)
-    }
-
-    fn explain(&self, store: &Store<State>, call: &'static str, error: &wasmtime::Error) -> CallError {
-        let (who, limits, state) = ((*self.0.who).clone(), &self.0.limits, store.data());
-        match state.over {
-            Some(Over::Deadline) => CallError::Deadline { who, call, limit: limits.deadline },
-            Some(Over::HostCalls) => CallError::HostCalls { who, call, limit: limits.host_calls },
-            None => {
-                let mut reason = one_line(error);
-                if state.accountant.refused > 0 {
-                    reason =
-                        format!("{reason} (it asked for more than its {} MiB of memory)", limits.memory_bytes >> 20);
-                } else if matches!(error.downcast_ref::<Trap>(), Some(Trap::StackOverflow)) {
-                    reason = "its calls are nested too deep".into();
-                }
-                CallError::Trap { who, call, reason }
-            }
-        }
-    }
-
-    fn write_log(&self, store: &Store<State>, call: &'static str) {
-        let (lines, dropped) = store.data().log.lines();
-        for line in lines {
-            tracing::info!(target: "plugin", plugin = %self.0.who, call, "{line}");
-        }
-        if dropped > 0 {
-            tracing::warn!(target: "plugin", plugin = %self.0.who, call, dropped, "cut what the plugin printed");
-        }
-    }
-
     fn no(&self, wanted: &'static str) -> CallError {
-        CallError::Kind { who: (*self.0.who).clone(), wanted }
+        CallError::Kind { who: self.who().clone(), wanted }
     }
 }
 
-fn one_line(error: &wasmtime::Error) -> String {
+pub(crate) fn one_line(error: &wasmtime::Error) -> String {
     let text = format!("{:#}", error.root_cause());
     text.lines().next().unwrap_or("unknown").to_owned()
 }
@@ -413,10 +320,8 @@ impl Plugin {
         if !matches!(self.0.world, World::Drm(_)) {
             return Err(self.no("drm"));
         }
-        let permits = self.permits(context.depth, CALL).await?;
-        let mut store = self.store(context);
-        let started = self
-            .within_limits(&mut store, CALL, move |store, inner| {
+        let (mut store, permits, started) = self
+            .start(context, CALL, move |store, inner| {
                 Box::pin(async move {
                     let World::Drm(pre) = &inner.world else { wasmtime::bail!("checked above") };
                     let instance = pre.instantiate_async(&mut *store).await?;
@@ -428,9 +333,9 @@ impl Plugin {
                     Ok(script.map(|script| (instance, script)))
                 })
             })
-            .await;
-        self.write_log(&store, CALL);
-        Ok(started?.map(|(instance, handle)| Script {
+            .await?;
+        self.0.ground.write_log(&mut store, CALL);
+        Ok(started.map(|(instance, handle)| Script {
             plugin: self.clone(),
             store,
             instance,
@@ -473,32 +378,21 @@ impl Plugin {
 impl Script {
     /// The next edits, at most `at_most`; an empty portion ends the script.
     pub async fn next(&mut self, at_most: u32) -> Answer<Vec<drm_types::Edit>> {
-        self.store.data_mut().refill(&self.plugin.0.limits);
-        self.store.set_hostcall_fuel(self.plugin.0.limits.output_bytes);
-        let (instance, script) = (&self.instance, self.handle);
-        let plugin = self.plugin.clone();
-        let limits = &plugin.0.limits;
-        let counters = &plugin.0.counters;
-        counters.calls.fetch_add(1, Ordering::Relaxed);
-        let started = Instant::now();
-        let drm = instance.fondaco_plugin_drm_scheme();
-        let drawn = tokio::time::timeout(limits.wall, drm.script().call_next(&mut self.store, script, at_most)).await;
-        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        counters.busy_micros.fetch_add(micros, Ordering::Relaxed);
-        if !matches!(drawn, Ok(Ok(_))) {
-            counters.failures.fetch_add(1, Ordering::Relaxed);
-        }
-        match drawn {
-            Ok(Ok(edits)) => Ok(edits),
-            Ok(Err(error)) => Err(plugin.explain(&self.store, "script.next", &error)),
-            Err(_) => Err(CallError::Wall { who: plugin.who().clone(), call: "script.next", limit: limits.wall }),
-        }
+        let Self { plugin, store, instance, handle, .. } = self;
+        let (limits, script) = (plugin.limits(), *handle);
+        store.data_mut().refill(limits);
+        store.set_hostcall_fuel(limits.output_bytes);
+        plugin
+            .go_on(store, "script.next", async |store| {
+                instance.fondaco_plugin_drm_scheme().script().call_next(store, script, at_most).await
+            })
+            .await
     }
 }
 
 impl Drop for Script {
     fn drop(&mut self) {
-        self.plugin.write_log(&self.store, "script.next");
+        self.plugin.0.ground.write_log(&mut self.store, "script.next");
     }
 }
 
@@ -510,6 +404,7 @@ pub(crate) mod storefront {
     use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 
     use super::{CallError, Context, Plugin, World};
+    use crate::call::Silent;
     use wasmtime_wasi_http::WasiHttpView as _;
 
     impl Plugin {
@@ -545,22 +440,19 @@ pub(crate) mod storefront {
                         let response = tokio::select! {
                             biased;
                             response = receiver => response,
-                            _ = ended => return Ok(None),
+                            _ = ended => return Err(Silent.into()),
                         };
-                        let Ok(Ok(response)) = response else { return Ok(None) };
+                        let Ok(Ok(response)) = response else { return Err(Silent.into()) };
                         let (parts, body) = response.into_parts();
                         let body = Limited::new(body, max_body).collect().await;
-                        body.map(|b| Some(http::Response::from_parts(parts, b.to_bytes())))
+                        body.map(|b| http::Response::from_parts(parts, b.to_bytes()))
                             .map_err(|e| wasmtime::format_err!("its answer was cut or is over {max_body} bytes: {e}"))
                     };
                     let ((), read) = tokio::try_join!(ran, read)?;
                     Ok(read)
                 })
             });
-            match answered.await? {
-                Some(response) => Ok(response),
-                None => Err(CallError::NoAnswer { who: self.who().clone(), call: CALL }),
-            }
+            answered.await
         }
     }
 }

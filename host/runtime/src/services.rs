@@ -20,6 +20,8 @@ pub struct Caller {
     pub plugin: Arc<str>,
     /// How many bytes its key-value space may hold.
     pub storage_bytes: u64,
+    /// How many keys it may hold.
+    pub storage_keys: u64,
     /// How deep in a chain of plugin calls it stands; the next plugin is one deeper.
     pub depth: u8,
     /// The visitor on whose behalf it runs; only in storefronts.

@@ -1,19 +1,21 @@
 //! What a store carries through one call: who calls, what is granted, what was used, and the functions that the node lends.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fondaco_schemas::Capability;
+use tracing::Instrument as _;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
+use crate::budget::Lease;
+use crate::call::Ground;
 use crate::engine::TICK;
-use crate::error::Who;
 use crate::limits::{Accountant, Limits};
 use crate::log::LogPipe;
-use crate::services::{Caller, Lent, Services};
+use crate::services::{Caller, Lent};
 use crate::wit::{self, types};
 
 /// What stopped a call, where it was one of our limits.
@@ -25,13 +27,18 @@ pub(crate) enum Over {
 
 /// One call's state.
 pub(crate) struct State {
-    pub who: Arc<Who>,
+    /// What all calls of the plugin share.
+    pub ground: Arc<Ground>,
     pub caller: Caller,
-    pub granted: Arc<BTreeSet<Capability>>,
-    services: Arc<dyn Services>,
     pub accountant: Accountant,
     host_calls_left: u32,
     ticks_left: u64,
+    /// Ticks of 10 ms that were begun while it ran.
+    pub ticks: u64,
+    /// Tells who runs it that it computes for long.
+    is_long: Arc<AtomicBool>,
+    /// Is a function of the node under way, so that the plugin only waits?
+    pub is_lent: bool,
     pub over: Option<Over>,
     pub log: LogPipe,
     wasi: WasiCtx,
@@ -47,12 +54,12 @@ struct Spent;
 impl State {
     pub fn store(
         engine: &Engine,
-        who: Arc<Who>,
+        ground: Arc<Ground>,
         caller: Caller,
-        granted: Arc<BTreeSet<Capability>>,
-        services: Arc<dyn Services>,
-        limits: &Limits,
+        lease: Lease,
+        is_long: Arc<AtomicBool>,
     ) -> Store<Self> {
+        let limits = &ground.limits;
         let log = LogPipe::new(limits.log_bytes);
         let mut table = ResourceTable::new();
         table.set_max_capacity(1024);
@@ -64,29 +71,37 @@ impl State {
             .stdout(log.clone())
             .stderr(log.clone())
             .build();
+        let output_bytes = limits.output_bytes;
         let state = Self {
-            who,
             caller,
-            granted,
-            services,
-            accountant: Accountant { memory_limit: limits.memory_bytes, memory: 0, table_elements: 0, refused: 0 },
+            accountant: Accountant::new(limits.memory_bytes, lease),
             host_calls_left: limits.host_calls,
             ticks_left: ticks(limits),
+            ticks: 0,
+            is_long,
+            is_lent: false,
             over: None,
             log,
             wasi,
             http: WasiHttpCtx::new(),
             hooks: NoOutbound,
             table,
+            ground,
         };
         let mut store = Store::new(engine, state);
         store.limiter(|s| &mut s.accountant);
-        store.set_hostcall_fuel(limits.output_bytes);
+        store.set_hostcall_fuel(output_bytes);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut store| {
             let state = store.data_mut();
+            state.ticks += 1;
             if let Some(left) = state.ticks_left.checked_sub(1) {
                 state.ticks_left = left;
+                // The first one may come at once, whenever it began; after two it has computed for at least one.
+                if state.ticks == 1 {
+                    return Ok(UpdateDeadline::Continue(1));
+                }
+                state.is_long.store(true, Ordering::Relaxed);
                 Ok(UpdateDeadline::Yield(1))
             } else {
                 state.over = Some(Over::Deadline);
@@ -114,14 +129,7 @@ impl State {
 
     /// The linker holds only what was granted; this is the second fence, for what is optional.
     fn allowed(&self, capability: Capability) -> Lent<()> {
-        if self.granted.contains(&capability) {
-            return Ok(());
-        }
-        tracing::warn!(plugin = %self.who, %capability, "denied");
-        Err(types::Error::Denied(format!(
-            "{} was not granted \"{capability}\"; the operator grants it with `fondaco plugin grant {} {capability}`",
-            self.who, self.who.id
-        )))
+        self.ground.allowed(capability)
     }
 }
 
@@ -174,7 +182,11 @@ macro_rules! lend {
                 if let Err(denied) = self.allowed(Capability::$capability) {
                     return Ok(Err(denied));
                 }
-                Ok(self.services.$service(&self.caller, $($arg),*).await)
+                let span = tracing::debug_span!("lent", call = concat!(stringify!($interface), ".", stringify!($name)));
+                self.is_lent = true;
+                let answer = self.ground.services.$service(&self.caller, $($arg),*).instrument(span).await;
+                self.is_lent = false;
+                Ok(answer)
             })*
         }
     };
@@ -235,17 +247,17 @@ lend!(assets, Assets, {
 impl wit::settings::Host for State {
     async fn get_brand(&mut self) -> wasmtime::Result<wit::settings::Brand> {
         self.enter()?;
-        Ok(self.services.brand(&self.caller).await)
+        Ok(self.ground.services.brand(&self.caller).await)
     }
     async fn get(&mut self) -> wasmtime::Result<String> {
         self.enter()?;
-        Ok(self.services.settings(&self.caller).await)
+        Ok(self.ground.services.settings(&self.caller).await)
     }
     async fn secret(&mut self, name: String) -> wasmtime::Result<Lent<String>> {
         self.enter()?;
         if let Err(denied) = self.allowed(Capability::Keys) {
             return Ok(Err(denied));
         }
-        Ok(self.services.secret(&self.caller, name).await)
+        Ok(self.ground.services.secret(&self.caller, name).await)
     }
 }

@@ -1,5 +1,6 @@
 //! What the commands do. Those in [`run`] need the node's data, and are carried out by whoever holds it.
 
+mod audit;
 mod check;
 mod init;
 mod keys;

@@ -2,7 +2,6 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 
 use fondaco_ledger::PluginAct;
 use fondaco_schemas::{BlobHash, Capability, Manifest, PluginId};
@@ -30,6 +29,7 @@ pub async fn run(node: &Node, command: Plugin, json: bool, out: &Out) -> Done {
         }
         Plugin::List => list(node, json, out),
         Plugin::Info { id } => info(node, &id, json, out),
+        Plugin::Audit { id, limit } => super::audit::audit(node, id.as_ref(), limit, json, out).await,
         Plugin::Verify { bundle } => verify_offline(&node.folder, &bundle, false, json, out).map(|_| ()),
         Plugin::Grant { id, capabilities, revoke } => grant(node, &id, &capabilities, revoke, json, out).await,
         Plugin::Enable { id } => switch(node, &id, true, json, out).await,
@@ -164,8 +164,8 @@ fn info(node: &Node, id: &PluginId, json: bool, out: &Out) -> Done {
     let (manifest, config) = (&verified.manifest, plugins::config_of(&node.folder, id)?);
     let effective = manifest.capabilities.effective(&config.grant);
     let running = node.market.plugin(id.as_str());
-    let calls = running.as_ref().map_or(0, |p| p.counters().calls.load(Ordering::Relaxed));
-    let failures = running.as_ref().map_or(0, |p| p.counters().failures.load(Ordering::Relaxed));
+    let counted = running.as_ref().map(|p| p.counters().now()).unwrap_or_default();
+    let (calls, failures) = (counted.calls(), counted.failures());
     out.result(
         json,
         || {

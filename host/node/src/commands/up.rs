@@ -47,6 +47,10 @@ pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
         let (market, stopped) = (node.market.clone(), stopped.clone());
         async move { market.keep_tidy(stopped).await }
     });
+    let auditing = tokio::spawn({
+        let (market, stopped) = (node.market.clone(), stopped.clone());
+        async move { market.keep_trail(stopped).await }
+    });
     let controlling = tokio::spawn(control::serve(socket, node.clone(), stopped));
 
     out.result(
@@ -63,7 +67,7 @@ pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
         signals.next().await;
         std::process::exit(1);
     });
-    for mut task in [serving, feeding, settling, tidying, controlling] {
+    for mut task in [serving, feeding, settling, tidying, auditing, controlling] {
         match tokio::time::timeout(STOPPING, &mut task).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "a part of the node did not stop as it should"),

@@ -1,0 +1,80 @@
+//! The page that visitors get while no storefront answers: plain, with the shop's name and looks, and made of nothing
+//! but the brand, so that no plugin can keep it from being shown. Programs get the same as problem details.
+
+use std::time::Duration;
+
+use fondaco_market::Market;
+use fondaco_runtime::{CallError, Health};
+use http::{HeaderMap, StatusCode, header};
+
+use crate::answer::{Answer, plain, problem, set};
+
+/// What visitors are told.
+const DETAIL: &str = "The shop's pages are out of order for the moment. Files and purchases are not affected.";
+
+/// The answer to a request that the storefront did not answer: 503, and when to try again.
+pub(crate) fn page(market: &Market, headers: &HeaderMap, kind: &str, again: Duration) -> Answer {
+    let mut answer = if wants_html(headers) {
+        let mut page = plain("text/html; charset=utf-8", html(&market.brand().name, market.theme().logo.is_some()));
+        *page.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        set(page.headers_mut(), header::CACHE_CONTROL, "no-store");
+        page
+    } else {
+        problem(StatusCode::SERVICE_UNAVAILABLE, kind, DETAIL)
+    };
+    set(answer.headers_mut(), header::RETRY_AFTER, &again.as_secs().max(1).to_string());
+    answer
+}
+
+/// When a visitor may find the storefront working again.
+pub(crate) fn again(error: &CallError) -> Duration {
+    match error {
+        CallError::Unavailable { health: Health::Open(wait), .. } => *wait,
+        CallError::Unavailable { health: Health::Quarantined, .. } => Duration::from_hours(1),
+        CallError::Overloaded { .. } => Duration::from_secs(2),
+        _ => Duration::from_secs(10),
+    }
+}
+
+/// Is it a person's browser that asks?
+fn wants_html(headers: &HeaderMap) -> bool {
+    headers.get_all(header::ACCEPT).iter().any(|v| v.to_str().is_ok_and(|v| v.contains("text/html")))
+}
+
+fn html(name: &str, has_logo: bool) -> String {
+    let name = escaped(name);
+    let logo = if has_logo { "<p><img src=\"/theme/logo\" alt=\"\" height=\"64\"></p>\n" } else { "" };
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{name}</title>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <link rel=\"stylesheet\" href=\"/theme/tokens.css\">\n</head>\n<body>\n<main>\n{logo}<h1>{name}</h1>\n\
+         <p>{DETAIL} Please come back in a moment.</p>\n</main>\n</body>\n</html>\n"
+    )
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn browsers_get_a_page_and_programs_do_not() {
+        let accept = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, http::HeaderValue::from_static(value));
+            wants_html(&headers)
+        };
+        assert!(accept("text/html,application/xhtml+xml;q=0.9"));
+        assert!(!accept("application/json") && !accept("*/*") && !wants_html(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_brand_cannot_break_out_of_the_page() {
+        let page = html("<script>alert(1)</script> & \"Sons\"", true);
+        assert!(!page.contains("<script>") && page.contains("&lt;script&gt;"), "{page}");
+        assert!(page.contains("/theme/logo") && !html("x", false).contains("<img"));
+    }
+}
