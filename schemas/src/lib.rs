@@ -1,6 +1,7 @@
 //! What crosses a boundary: ids, money, works, the signed envelope, plugin manifests, deployment files and capabilities,
 //! with the plugin interface itself in `schemas/wit`. Everyone may use it; it does no I/O.
 
+pub mod api;
 pub mod capability;
 pub mod deployment;
 pub mod entitlement;

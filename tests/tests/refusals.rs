@@ -128,8 +128,13 @@ fn refuses_a_version_below_one_that_was_installed() -> Result<()> {
 #[test]
 fn refuses_a_plugin_for_another_version_of_the_interface() -> Result<()> {
     let node = TestNode::bare()?;
-    let bundle = voucher(&node, Some(&node.key), |text| text.replace("api = \"^0.1\"", "api = \"^9.0\""))?;
-    check(&node, &bundle, "all", &["org.fondaco.pay-voucher", "fondaco:plugin ^9.0", "this node offers"])
+    let bundle = voucher(&node, Some(&node.key), |text| text.replace("api = \"^0.2\"", "api = \"^9.0\""))?;
+    check(
+        &node,
+        &bundle,
+        "all",
+        &["org.fondaco.pay-voucher", "fondaco:plugin ^9.0", "this node offers 0.1.0 and 0.2.0", "a newer node"],
+    )
 }
 
 #[test]

@@ -95,6 +95,9 @@ impl Services for Lender {
         let page = self.market()?.ledger().browse(cursor.as_deref(), limit.clamp(1, MAX_PAGE)).await.map_err(ours)?;
         Ok(catalogue::Page { works: page.works.iter().map(convert::work).collect(), next: page.next })
     }
+    async fn count_works(&self, _: &Caller) -> Lent<u64> {
+        self.market()?.ledger().count().await.map_err(ours)
+    }
 
     async fn read_blob(&self, _: &Caller, hash: String, offset: u64, len: u32) -> Lent<Vec<u8>> {
         let hash: BlobHash = hash.parse().map_err(|_| types::Error::NotFound)?;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use fondaco_ledger::{PluginAct, PluginChange};
 use fondaco_market::{Installed, Lending};
-use fondaco_runtime::{API_VERSION, Grants as Links, Limits, Plugin, Services, Spec, Who};
+use fondaco_runtime::{Grants as Links, Limits, Plugin, Services, Spec, Who};
 use fondaco_schemas::deployment::Plugin as PluginConfig;
-use fondaco_schemas::{BlobHash, Capability, Grants, LockedPlugin, Manifest, PluginId, Requested};
+use fondaco_schemas::{BlobHash, Capability, Grants, LockedPlugin, Manifest, PluginId, Requested, api};
 use fondaco_trust::{Host, Refusal, TrustStore, Verified};
 use semver::Version;
 use time::OffsetDateTime;
@@ -28,7 +28,7 @@ pub fn verify(path: &Path, trust: &TrustStore, highest: impl FnOnce(&PluginId) -
         let text = format!("{}: {e}", path.display());
         if e.kind() == std::io::ErrorKind::NotFound { Fail::not_found(text) } else { Fail::failed(text) }
     })?;
-    let host = Host { api: API_VERSION, now: OffsetDateTime::now_utc() };
+    let host = Host { api: api::OFFERED.to_vec(), now: OffsetDateTime::now_utc() };
     let named = |refusal: Refusal| {
         let fail = Fail::from(refusal);
         Fail { text: format!("{}: {}", path.display(), fail.text), ..fail }

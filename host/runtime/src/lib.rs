@@ -17,6 +17,7 @@ mod plugin;
 mod rate;
 mod services;
 mod state;
+mod v0_1;
 pub mod wit;
 
 pub use breaker::Health;
@@ -26,6 +27,6 @@ pub use counters::{BUCKETS, Counted, Counters, Ending, FunctionCounts, Histogram
 pub use engine::{MAX_DEPTH, MAX_MEMORY};
 pub use error::{CallError, LoadError, Who};
 pub use limits::Limits;
-pub use link::{API_VERSION, Grants};
+pub use link::Grants;
 pub use plugin::{Answer, Context, Plugin, Runtime, Script, ScriptOf, Spec};
 pub use services::{Caller, Lent, Services, Visitor};

@@ -3,16 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use fondaco_schemas::{Capability, Gate, gate};
+use fondaco_schemas::{Capability, Gate, api, gate};
 use wasmtime::Engine;
 use wasmtime::component::{Component, HasSelf, Linker};
 
 use crate::error::{LoadError, Who};
 use crate::state::State;
-use crate::wit;
-
-/// The version of `fondaco:plugin` that this node speaks.
-pub const API_VERSION: semver::Version = semver::Version::new(0, 1, 0);
+use crate::{v0_1, wit};
 
 /// What a plugin may import.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,7 +21,7 @@ pub struct Grants {
 }
 
 impl Grants {
-    fn links(&self, capability: Capability) -> bool {
+    pub(crate) fn links(&self, capability: Capability) -> bool {
         self.granted.contains(&capability) || self.optional.contains(&capability)
     }
 }
@@ -38,19 +35,14 @@ pub(crate) fn audit(engine: &Engine, component: &Component, who: &Who, grants: &
 }
 
 fn check_import(import: &str, who: &Who, grants: &Grants) -> Result<(), LoadError> {
-    let unknown = || LoadError::UnknownImport {
-        who: who.clone(),
-        import: import.to_owned(),
-        api: format!("{}.{}", API_VERSION.major, API_VERSION.minor),
-    };
+    let unknown =
+        || LoadError::UnknownImport { who: who.clone(), import: import.to_owned(), api: api::listed(&api::OFFERED) };
     let (name, version) = import.split_once('@').ok_or_else(unknown)?;
     let (package, interface) = name.split_once('/').ok_or_else(unknown)?;
     match package {
         "fondaco:plugin" => {
             let version = semver::Version::parse(version).map_err(|_| unknown())?;
-            let fits =
-                version.major == API_VERSION.major && version.minor == API_VERSION.minor && version.pre.is_empty();
-            if !fits {
+            if !api::OFFERED.iter().any(|offered| api::links(&version, offered)) {
                 return Err(unknown());
             }
             let capability = match gate(import).ok_or_else(unknown)? {
@@ -98,6 +90,7 @@ pub(crate) fn linker(engine: &Engine, grants: &Grants) -> wasmtime::Result<Linke
         Storage => storage, Catalogue => catalogue, Blobs => blobs, Keys => keys, Discovery => discovery,
         Commerce => commerce, Campaigns => campaigns, Mail => mail, Assets => assets
     );
+    v0_1::link(&mut l, grants)?;
     Ok(l)
 }
 
@@ -114,12 +107,14 @@ mod tests {
     #[test]
     fn every_interface_needs_its_grant() {
         for capability in Capability::ALL.into_iter().filter(|c| *c != Capability::Http) {
-            let import = format!("fondaco:plugin/{capability}@0.1.0");
-            let refusal = check(&import, &[]).unwrap_err();
-            assert!(refusal.contains(capability.as_str()) && refusal.contains("org.example.p 1.0.0"), "{refusal}");
-            let others: Vec<_> = Capability::ALL.into_iter().filter(|c| *c != capability).collect();
-            assert!(check(&import, &others).is_err(), "{capability} is not implied by the others");
-            assert_eq!(check(&import, &[capability]), Ok(()));
+            for version in api::OFFERED {
+                let import = format!("fondaco:plugin/{capability}@{version}");
+                let refusal = check(&import, &[]).unwrap_err();
+                assert!(refusal.contains(capability.as_str()) && refusal.contains("org.example.p 1.0.0"), "{refusal}");
+                let others: Vec<_> = Capability::ALL.into_iter().filter(|c| *c != capability).collect();
+                assert!(check(&import, &others).is_err(), "{capability} is not implied by the others");
+                assert_eq!(check(&import, &[capability]), Ok(()));
+            }
         }
     }
 
@@ -127,7 +122,7 @@ mod tests {
     fn refuses_what_no_node_offers() {
         for import in [
             "fondaco:plugin/root@0.1.0",
-            "fondaco:plugin/storage@0.2.0",
+            "fondaco:plugin/storage@0.3.0",
             "fondaco:plugin/storage@0.1.0-rc.1",
             "fondaco:plugin/storage",
             "wasi:http/outgoing-handler@0.2.4",

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use fondaco_schemas::{Capability, PluginKind};
+use fondaco_schemas::{Capability, PluginKind, api};
 use tokio::sync::Semaphore;
 use wasmtime::Store;
 use wasmtime::component::{InstancePre, ResourceAny};
@@ -20,6 +20,7 @@ use crate::limits::Limits;
 use crate::link::{self, Grants};
 use crate::services::{Caller, Services, Visitor};
 use crate::state::State;
+use crate::v0_1::{self, DrmInstance, Track, on_track};
 use crate::wit::{self, advocacy_types as adv, drm_types, payment_types as pay, search_types as search, types};
 
 /// Makes plugins of components. Cheap to clone.
@@ -69,8 +70,14 @@ impl Runtime {
             reason: one_line(&e),
         };
         let pre = link::linker(engine, &spec.grants).and_then(|l| l.instantiate_pre(&component)).map_err(exports)?;
-        let operated = component.get_export_index(None, "fondaco:plugin/operator@0.1.0").is_some();
-        let operated = operated.then(|| wit::operated::OperatedPre::new(pre.clone())).transpose().map_err(exports)?;
+        let exports_operator = |version: &semver::Version| {
+            component.get_export_index(None, &format!("fondaco:plugin/operator@{version}")).is_some()
+        };
+        let operated = api::OFFERED.iter().any(exports_operator);
+        let operated = operated
+            .then(|| Track::of(pre.clone(), wit::operated::OperatedPre::new, v0_1::operated::OperatedPre::new))
+            .transpose()
+            .map_err(exports)?;
         let world = World::new(spec.kind, pre).map_err(exports)?;
         let plugin = Plugin(Arc::new(Inner {
             kind: spec.kind,
@@ -92,29 +99,35 @@ impl Runtime {
 }
 
 enum World {
-    Search(wit::search::SearchPre<State>),
-    Payment(wit::payment::PaymentPre<State>),
-    Drm(wit::drm::DrmPre<State>),
-    Advocacy(wit::advocacy::AdvocacyPre<State>),
+    Search(Track<wit::search::SearchPre<State>, v0_1::search_world::SearchPre<State>>),
+    Payment(Track<wit::payment::PaymentPre<State>, v0_1::payment::PaymentPre<State>>),
+    Drm(Track<wit::drm::DrmPre<State>, v0_1::drm::DrmPre<State>>),
+    Advocacy(Track<wit::advocacy::AdvocacyPre<State>, v0_1::advocacy::AdvocacyPre<State>>),
     Storefront(ProxyPre<State>),
 }
 
 impl World {
     fn new(kind: PluginKind, pre: InstancePre<State>) -> wasmtime::Result<Self> {
         Ok(match kind {
-            PluginKind::Search => Self::Search(wit::search::SearchPre::new(pre)?),
-            PluginKind::Payment => Self::Payment(wit::payment::PaymentPre::new(pre)?),
-            PluginKind::Drm => Self::Drm(wit::drm::DrmPre::new(pre)?),
-            PluginKind::Advocacy => Self::Advocacy(wit::advocacy::AdvocacyPre::new(pre)?),
+            PluginKind::Search => {
+                Self::Search(Track::of(pre, wit::search::SearchPre::new, v0_1::search_world::SearchPre::new)?)
+            }
+            PluginKind::Payment => {
+                Self::Payment(Track::of(pre, wit::payment::PaymentPre::new, v0_1::payment::PaymentPre::new)?)
+            }
+            PluginKind::Drm => Self::Drm(Track::of(pre, wit::drm::DrmPre::new, v0_1::drm::DrmPre::new)?),
+            PluginKind::Advocacy => {
+                Self::Advocacy(Track::of(pre, wit::advocacy::AdvocacyPre::new, v0_1::advocacy::AdvocacyPre::new)?)
+            }
             PluginKind::Storefront => Self::Storefront(ProxyPre::new(pre)?),
         })
     }
     fn instance_pre(&self) -> &InstancePre<State> {
         match self {
-            Self::Search(p) => p.instance_pre(),
-            Self::Payment(p) => p.instance_pre(),
-            Self::Drm(p) => p.instance_pre(),
-            Self::Advocacy(p) => p.instance_pre(),
+            Self::Search(p) => on_track!(p, p => p.instance_pre()),
+            Self::Payment(p) => on_track!(p, p => p.instance_pre()),
+            Self::Drm(p) => on_track!(p, p => p.instance_pre()),
+            Self::Advocacy(p) => on_track!(p, p => p.instance_pre()),
             Self::Storefront(p) => p.instance_pre(),
         }
     }
@@ -126,7 +139,7 @@ pub(crate) struct Inner {
     pub shared: Shared,
     pub gate: Arc<Semaphore>,
     world: World,
-    operated: Option<wit::operated::OperatedPre<State>>,
+    operated: Option<Track<wit::operated::OperatedPre<State>, v0_1::operated::OperatedPre<State>>>,
 }
 
 /// A plugin, ready to be called. Cheap to clone.
@@ -226,8 +239,16 @@ macro_rules! calls {
                             let World::$world(pre) = &inner.world else {
                                 wasmtime::bail!("checked above");
                             };
-                            let instance = pre.instantiate_async(&mut *store).await?;
-                            instance.$accessor().$call(store, $(calls!(@arg $arg $($by)?)),*).await
+                            match pre {
+                                Track::Latest(pre) => {
+                                    let instance = pre.instantiate_async(&mut *store).await?;
+                                    instance.$accessor().$call(store, $(calls!(@arg $arg $($by)?)),*).await
+                                }
+                                Track::V01(pre) => {
+                                    let instance = pre.instantiate_async(&mut *store).await?;
+                                    instance.$accessor().$call(store, $(calls!(@old $arg $($by)?)),*).await
+                                }
+                            }
                         })
                     })
                     .await
@@ -235,6 +256,9 @@ macro_rules! calls {
             )*
         }
     };
+    (@arg $arg:ident changes) => { &$arg };
+    (@old $arg:ident changes) => { &v0_1::changes(&$arg) };
+    (@old $($arg:tt)*) => { calls!(@arg $($arg)*) };
     (@arg $arg:ident) => { $arg };
     (@arg $arg:ident ref) => { &$arg };
     (@arg $arg:ident deref) => { $arg.as_deref() };
@@ -245,7 +269,7 @@ calls!(Search, "search", fondaco_plugin_search_provider, {
     /// The main ranking parameters.
     parameters / call_parameters() -> Vec<(String, f32)>;
     /// Feeds changes of the catalogue.
-    index / call_index(changes: Vec<wit::search::exports::fondaco::plugin::search_provider::Change> as ref) -> Result<(), types::Error>;
+    index / call_index(changes: Vec<v0_1::Change> as changes) -> Result<(), types::Error>;
     /// Answers a query.
     find / call_find(query: search::Query as ref) -> Result<search::Results, types::Error>;
     /// Completes a prefix.
@@ -308,7 +332,7 @@ pub enum ScriptOf {
 pub struct Script {
     plugin: Plugin,
     store: Store<State>,
-    instance: wit::drm::Drm,
+    instance: DrmInstance,
     handle: ResourceAny,
     _permits: Permits,
 }
@@ -324,13 +348,15 @@ impl Plugin {
             .start(context, CALL, move |store, inner| {
                 Box::pin(async move {
                     let World::Drm(pre) = &inner.world else { wasmtime::bail!("checked above") };
-                    let instance = pre.instantiate_async(&mut *store).await?;
-                    let drm = instance.fondaco_plugin_drm_scheme();
-                    let script = match &of {
-                        ScriptOf::Protect(work, file, terms) => drm.call_protect(store, work, file, terms).await?,
-                        ScriptOf::Open(license, file) => drm.call_open(store, license, file).await?,
-                    };
-                    Ok(script.map(|script| (instance, script)))
+                    on_track!(pre, pre => {
+                        let instance = pre.instantiate_async(&mut *store).await?;
+                        let drm = instance.fondaco_plugin_drm_scheme();
+                        let script = match &of {
+                            ScriptOf::Protect(work, file, terms) => drm.call_protect(store, work, file, terms).await?,
+                            ScriptOf::Open(license, file) => drm.call_open(store, license, file).await?,
+                        };
+                        Ok(script.map(|script| (DrmInstance::from(instance), script)))
+                    })
                 })
             })
             .await?;
@@ -352,8 +378,10 @@ impl Plugin {
         self.run(&Context::node(), "tools", |store, inner| {
             Box::pin(async move {
                 let Some(pre) = &inner.operated else { wasmtime::bail!("checked above") };
-                let instance = pre.instantiate_async(&mut *store).await?;
-                instance.fondaco_plugin_operator().call_tools(store).await
+                on_track!(pre, pre => {
+                    let instance = pre.instantiate_async(&mut *store).await?;
+                    instance.fondaco_plugin_operator().call_tools(store).await
+                })
             })
         })
         .await
@@ -367,8 +395,10 @@ impl Plugin {
         self.run(&Context::node(), "run", move |store, inner| {
             Box::pin(async move {
                 let Some(pre) = &inner.operated else { wasmtime::bail!("checked above") };
-                let instance = pre.instantiate_async(&mut *store).await?;
-                instance.fondaco_plugin_operator().call_run(store, &tool, &input).await
+                on_track!(pre, pre => {
+                    let instance = pre.instantiate_async(&mut *store).await?;
+                    instance.fondaco_plugin_operator().call_run(store, &tool, &input).await
+                })
             })
         })
         .await
@@ -384,7 +414,7 @@ impl Script {
         store.set_hostcall_fuel(limits.output_bytes);
         plugin
             .go_on(store, "script.next", async |store| {
-                instance.fondaco_plugin_drm_scheme().script().call_next(store, script, at_most).await
+                on_track!(instance, i => i.fondaco_plugin_drm_scheme().script().call_next(store, script, at_most).await)
             })
             .await
     }

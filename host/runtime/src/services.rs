@@ -66,6 +66,9 @@ pub trait Services: Send + Sync + 'static {
     async fn browse(&self, by: &Caller, cursor: Option<String>, limit: u32) -> Lent<catalogue::Page> {
         not_here()
     }
+    async fn count_works(&self, by: &Caller) -> Lent<u64> {
+        not_here()
+    }
     async fn read_blob(&self, by: &Caller, hash: String, offset: u64, len: u32) -> Lent<Vec<u8>> {
         not_here()
     }

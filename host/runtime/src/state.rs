@@ -200,6 +200,7 @@ lend!(storage, Storage, {
 lend!(catalogue, Catalogue, {
     get(id: String) -> types::Work, by work;
     browse(cursor: Option<String>, limit: u32) -> wit::catalogue::Page, by browse;
+    count() -> u64, by count_works;
 });
 lend!(blobs, Blobs, {
     read(hash: String, offset: u64, len: u32) -> Vec<u8>, by read_blob;

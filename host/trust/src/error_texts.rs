@@ -87,7 +87,8 @@ fn all() -> Vec<(&'static str, Vec<Box<dyn Error>>)> {
             Refusal::FileSize { .. } => Refusal::FileSize { path: path(), found: 5, listed: 4 },
             Refusal::FileDigest { .. } => Refusal::FileDigest { path: path(), algorithm: "SHA-256" },
             Refusal::Api { .. } => Refusal::Api {
-                id: id(), version: version("1.4.0"), wanted: "^0.2".into(), offered: "0.1.0".into(),
+                id: id(), version: version("1.4.0"), wanted: "^0.3".into(), offered: "0.1.0 and 0.2.0".into(),
+                node: "a newer node",
             },
         }),
         all!(AuthorError {

@@ -4,7 +4,7 @@
 use fondaco_schemas::manifest::{MANIFEST_FILE, SIGNATURE_FILE};
 use fondaco_schemas::problem::MAX_FILE_BYTES;
 use fondaco_schemas::trust_file::{TrustedKey, TrustedPublisher};
-use fondaco_schemas::{BlobHash, BundlePath, Manifest, PluginId, PluginKind, Problems, PublicKey, Sha256};
+use fondaco_schemas::{BlobHash, BundlePath, Manifest, PluginId, PluginKind, Problems, PublicKey, Sha256, api};
 use semver::Version;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -17,8 +17,8 @@ use crate::trust_store::TrustStore;
 /// What the host knows that judges a bundle.
 #[derive(Clone, Debug)]
 pub struct Host {
-    /// The version of `fondaco:plugin` that it offers.
-    pub api: Version,
+    /// The versions of `fondaco:plugin` that it offers.
+    pub api: Vec<Version>,
     /// The time.
     pub now: OffsetDateTime,
 }
@@ -145,7 +145,7 @@ pub enum Refusal {
     },
     /// Step 10.
     #[error(
-        "{id} {version} works with fondaco:plugin {wanted}, and this node offers {offered}: install a version that fits, or another node"
+        "{id} {version} works with fondaco:plugin {wanted}, and this node offers {offered}: it needs {node} that offers {wanted}; or install a version of it that fits"
     )]
     Api {
         /// Which plugin.
@@ -154,8 +154,10 @@ pub enum Refusal {
         version: Version,
         /// What it works with: a range of versions.
         wanted: String,
-        /// The version that there is.
+        /// The versions that there are.
         offered: String,
+        /// Which node it needs.
+        node: &'static str,
     },
 }
 
@@ -248,9 +250,10 @@ pub fn verify(
     check_files(&bundle, &manifest)?;
 
     // 10. The plugin works with this host's interface.
-    if !manifest.api.matches(&host.api) {
-        let (wanted, offered) = (manifest.api.to_string(), host.api.to_string());
-        return Err(Refusal::Api { id: manifest.id, version: manifest.version, wanted, offered });
+    if !host.api.iter().any(|offered| manifest.api.matches(offered)) {
+        let (wanted, offered, node) =
+            (manifest.api.to_string(), api::listed(&host.api), api::needed(&manifest.api, &host.api));
+        return Err(Refusal::Api { id: manifest.id, version: manifest.version, wanted, offered, node });
     }
     Ok(Verified { manifest, publisher, signers, bundle_hash, manifest_hash, bundle })
 }

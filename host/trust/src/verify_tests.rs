@@ -30,7 +30,7 @@ fn bundle(keys: &[u8]) -> Vec<u8> {
 }
 
 fn host() -> Host {
-    Host { api: Version::new(0, 1, 0), now: NOW }
+    Host { api: vec![Version::new(0, 1, 0)], now: NOW }
 }
 
 /// A publisher with key 1, and one with keys 2 and 3 that must both sign.
@@ -236,10 +236,18 @@ fn step_9_refuses_files_other_than_those_that_were_signed() {
 
 #[test]
 fn step_10_refuses_a_plugin_for_another_interface() {
-    for (api, fits) in [("0.1.0", true), ("0.1.9", true), ("0.2.0", false), ("1.0.0", false), ("0.1.1-rc.1", false)] {
-        let host = Host { api: api.parse().unwrap(), ..host() };
+    for (api, fits) in [
+        (&["0.1.0"][..], true),
+        (&["0.1.9"], true),
+        (&["0.2.0", "0.1.0"], true),
+        (&["0.2.0"], false),
+        (&["1.0.0", "0.2.0"], false),
+        (&["0.1.1-rc.1"], false),
+        (&[], false),
+    ] {
+        let host = Host { api: api.iter().map(|v| v.parse().unwrap()).collect(), ..host() };
         let result = verify(bundle(&[1]), &trust(|t| t), &host, |_| None);
-        assert_eq!(result.is_ok(), fits, "{api}");
+        assert_eq!(result.is_ok(), fits, "{api:?}");
         assert!(fits || matches!(result, Err(Refusal::Api { .. })));
     }
 }

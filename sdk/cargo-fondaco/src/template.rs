@@ -120,7 +120,7 @@ fn plugin_toml(of: PluginKind, kind: &Kind, id: &PluginId) -> String {
     let Kind { name, summary, asks, .. } = kind;
     format!(
         "schema = 1\n# Your domain reversed, and a name. It stays bound to the key that first signs it.\nid = \"{id}\"\n\
-         version = \"0.1.0\"\nkind = \"{of}\"\n# The versions of the plugin interface that it works with.\napi = \"^0.1\"\n\
+         version = \"0.1.0\"\nkind = \"{of}\"\n# The versions of the plugin interface that it works with.\napi = \"^0.2\"\n\
          component = \"plugin.wasm\"\nlicense = \"MIT OR Apache-2.0\"\n\n[text.en]\nname = \"{name}\"\n\
          summary = \"{summary}\"\n\n# What it asks for. The operator decides, and what is not asked for here does not work.\n\
          {asks}"

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use fondaco_schemas::manifest::{MANIFEST_FILE, SIGNATURE_FILE};
 use fondaco_schemas::problem::MAX_FILE_BYTES;
-use fondaco_schemas::{Manifest, PluginKind, PublicKey};
+use fondaco_schemas::{Manifest, PluginKind, PublicKey, api};
 use fondaco_trust::bundle::Bundle;
 use fondaco_trust::dsse::{Envelope, MANIFEST_TYPE};
 use fondaco_trust::verify::Host;
@@ -17,9 +17,6 @@ use crate::cli::Verify;
 use crate::error::Error;
 use crate::files::{read_bundle, read_text};
 use crate::report::Report;
-
-/// The version of `fondaco:plugin` that bundles are held against: the one that this tool's SDK speaks.
-const API: semver::Version = semver::Version::new(0, 1, 0);
 
 /// How the holder of a key that was named on the command line is called.
 const THE_KEY: &str = "the key that was given";
@@ -54,7 +51,7 @@ pub fn run(options: &Verify) -> Result<Report, Error> {
 }
 
 fn host() -> Host {
-    Host { api: API, now: OffsetDateTime::now_utc() }
+    Host { api: api::OFFERED.to_vec(), now: OffsetDateTime::now_utc() }
 }
 
 /// Verifies a bundle as a node would that trusts this key with every kind, and with just the id that it signed.
@@ -151,6 +148,6 @@ mod tests {
     #[test]
     fn speaks_the_version_of_the_interface_that_its_sdk_has() {
         let package = include_str!("../../../schemas/wit/types.wit").lines().next().unwrap();
-        assert_eq!(package, format!("package fondaco:plugin@{API};"));
+        assert_eq!(package, format!("package fondaco:plugin@{};", api::LATEST));
     }
 }

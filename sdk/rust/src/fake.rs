@@ -250,6 +250,10 @@ pub(crate) mod catalogue {
             Page { works, next: (end < s.works.len()).then(|| end.to_string()) }
         }))
     }
+    #[expect(clippy::unnecessary_wraps, reason = "the signature is the interface's")]
+    pub fn count() -> Result<u64> {
+        Ok(with(|s| s.works.len() as u64))
+    }
 }
 
 pub(crate) mod blobs {

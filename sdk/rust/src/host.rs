@@ -52,6 +52,10 @@ pub mod catalogue {
     pub fn browse(cursor: Option<&str>, limit: u32) -> Result<Page> {
         super::node::catalogue::browse(cursor, limit)
     }
+    /// How many works there are.
+    pub fn count() -> Result<u64> {
+        super::node::catalogue::count()
+    }
 }
 
 /// Random access to stored files.
