@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use crate::{program, workspace};
 
 /// What the Python oracle is made of.
-const PYTHON_PACKAGES: [&str; 2] = ["securesystemslib==1.6.0", "cryptography==50.0.2"];
+const PYTHON_PACKAGES: [&str; 3] = ["securesystemslib==1.6.0", "cryptography==50.0.2", "prometheus-client==0.26.0"];
 
 /// The reference implementation of BLAKE3 for files.
 pub fn b3sum() -> Result<PathBuf> {
@@ -32,7 +32,7 @@ pub fn b3sum() -> Result<PathBuf> {
     Ok(own)
 }
 
-/// A Python that has securesystemslib.
+/// A Python that has securesystemslib and prometheus-client.
 pub fn python() -> Result<PathBuf> {
     let folder = workspace::target()?.join("oracles");
     fs::create_dir_all(&folder)?;
@@ -51,7 +51,8 @@ pub fn python() -> Result<PathBuf> {
     }
     let mut pip = Command::new(&python);
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(PYTHON_PACKAGES);
-    program::answer(&mut pip).context("pip cannot fetch securesystemslib; is the network closed?")?;
+    program::answer(&mut pip)
+        .context("pip cannot fetch securesystemslib and prometheus-client; is the network closed?")?;
     fs::write(stamp, wanted)?;
     Ok(python)
 }
