@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::capability::Grants;
 use crate::manifest::{Limits, PluginId};
 use crate::problem::{Problems, Table, read};
+use crate::registry::{Registry, RegistryName};
 use crate::{ByteSize, Span};
 
 /// Name of the deployment file.
@@ -44,6 +45,9 @@ pub struct Deployment {
     /// The plugins, by id. Only those named here run.
     #[serde(default)]
     pub plugins: BTreeMap<PluginId, Plugin>,
+    /// Where plugins are fetched from, by name.
+    #[serde(default)]
+    pub registries: BTreeMap<RegistryName, Registry>,
 }
 
 /// What people see.
@@ -423,6 +427,7 @@ impl Deployment {
         let runtime = t.table("runtime", Runtime::read).unwrap_or_default();
         let plugins = t.map("plugins", |_: &PluginId, t| Some(Plugin::read(t)));
         let shop = t.table("shop", |t| Shop::read(t, &plugins));
+        let registries = t.map("registries", |_: &RegistryName, t| Registry::read(t));
         Some(Self {
             brand: brand.flatten()?,
             gateway,
@@ -432,6 +437,7 @@ impl Deployment {
             runtime,
             shop: shop.unwrap_or_default(),
             plugins,
+            registries,
         })
     }
 }

@@ -57,6 +57,17 @@ rate.storage = 100
 [plugins."org.fondaco.search-index".grant]
 storage.quota = "100MiB"
 http.hosts = ["https://search.example.org"]
+[registries.main]
+url = "https://plugins.example.org/fondaco"
+root = "07d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f6"
+root-version = 3
+[registries.near-by]
+url = "http://10.0.0.7:8000"
+root = "07d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f6"
+private = true
+[registries.shelf]
+folder = "../registry"
+root = "07d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f6"
 "##;
 
 #[test]
@@ -74,6 +85,29 @@ fn reads_every_key() {
     assert!(search.enabled && search.version == semver::VersionReq::STAR);
     assert_eq!(search.grant.0[&Capability::Storage].quota, Some(ByteSize::mib(100)));
     assert_eq!(search.grant.0[&Capability::Http].hosts.len(), 1);
+}
+
+#[test]
+fn registries_have_one_place_and_a_root() {
+    let file = Deployment::parse(FULL).unwrap();
+    let (main, shelf) = (&file.registries[&"main".parse().unwrap()], &file.registries[&"shelf".parse().unwrap()]);
+    assert_eq!((main.root_version, shelf.root_version, main.private), (3, 1, false));
+    assert_eq!(shelf.folder.as_deref(), Some("../registry"));
+    let check = |entry: &str, words: &str| {
+        let text = format!("[brand]\nname = \"Owl\"\n{entry}");
+        let refused = Deployment::parse(&text).unwrap_err().to_string();
+        assert!(refused.contains(words), "{refused}");
+    };
+    let root = "root = \"07d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f6\"";
+    check(&format!("[registries.a]\n{root}"), "a registry needs url or folder");
+    check(&format!("[registries.a]\nurl = \"https://a.example\"\nfolder = \"b\"\n{root}"), "either url or folder");
+    check(&format!("[registries.a]\nurl = \"http://a.example\"\n{root}"), "plain http is for private networks");
+    check("[registries.a]\nfolder = \"b\"", "\"registries.a.root\" is missing");
+    check("[registries.a]\nfolder = \"b\"\nroot = \"12\"", "64 hexadecimal digits");
+    check(&format!("[registries.\"../a\"]\nfolder = \"b\"\n{root}"), "names no registry");
+    for name in ["", "A", "1a", "a_b", "-a", &"a".repeat(41)] {
+        assert!(name.parse::<crate::RegistryName>().is_err(), "{name}");
+    }
 }
 
 #[test]

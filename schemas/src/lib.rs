@@ -12,6 +12,7 @@ pub mod manifest;
 pub mod measure;
 pub mod money;
 pub mod problem;
+pub mod registry;
 pub mod trust_file;
 pub mod work;
 pub mod work_file;
@@ -26,6 +27,7 @@ pub use manifest::{BundlePath, Limits, Manifest, PackedFile, PluginId, PluginKin
 pub use measure::{ByteSize, Span};
 pub use money::{Asset, Money};
 pub use problem::{Problem, Problems};
+pub use registry::{Registry, RegistryName};
 pub use trust_file::TrustFile;
 pub use work::{Credit, FileInfo, FileRole, Offer, Release, Split, Terms, Work, WorkKind};
 pub use work_file::WorkFile;

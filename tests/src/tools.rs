@@ -8,8 +8,9 @@ use anyhow::{Context as _, Result};
 
 use crate::{program, workspace};
 
-/// What the Python oracle is made of.
-const PYTHON_PACKAGES: [&str; 3] = ["securesystemslib==1.6.0", "cryptography==50.0.2", "prometheus-client==0.26.0"];
+/// What the Python oracles are made of.
+const PYTHON_PACKAGES: [&str; 4] =
+    ["securesystemslib==1.6.0", "cryptography==50.0.2", "prometheus-client==0.26.0", "tuf==7.0.1"];
 
 /// The reference implementation of BLAKE3 for files.
 pub fn b3sum() -> Result<PathBuf> {
@@ -32,7 +33,7 @@ pub fn b3sum() -> Result<PathBuf> {
     Ok(own)
 }
 
-/// A Python that has securesystemslib and prometheus-client.
+/// A Python that has securesystemslib, tuf and prometheus-client.
 pub fn python() -> Result<PathBuf> {
     let folder = workspace::target()?.join("oracles");
     fs::create_dir_all(&folder)?;
@@ -46,13 +47,13 @@ pub fn python() -> Result<PathBuf> {
     program::remove(&venv)?;
     let make = || program::answer(Command::new("python3").args(["-m", "venv"]).arg(&venv));
     if make().is_err() {
-        program::install(&["python3", "python3-venv"], "bundles are verified by a Python library, too")?;
+        program::install(&["python3", "python3-venv"], "bundles and registries are read by Python libraries, too")?;
         make()?;
     }
     let mut pip = Command::new(&python);
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(PYTHON_PACKAGES);
     program::answer(&mut pip)
-        .context("pip cannot fetch securesystemslib and prometheus-client; is the network closed?")?;
+        .context("pip cannot fetch securesystemslib, tuf and prometheus-client; is the network closed?")?;
     fs::write(stamp, wanted)?;
     Ok(python)
 }

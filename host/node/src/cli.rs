@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use fondaco_schemas::{BlobHash, PluginId, PluginKind, PublicKey, WorkId};
+use fondaco_schemas::{BlobHash, PluginId, PluginKind, PublicKey, RegistryName, WorkId};
 use serde::{Deserialize, Serialize};
 
 /// Run a branded distribution node: publish works, sell or lend them lawfully, let the public speak up.
@@ -44,6 +44,9 @@ pub enum Command {
     /// Say whose plugins may run here.
     #[command(subcommand)]
     Trust(Trust),
+    /// Make and keep a registry of plugins.
+    #[command(subcommand)]
+    Registry(crate::commands::Registry),
     /// Open a protected file with its licence and a library's key.
     Open(Open),
     /// Print completions for a shell.
@@ -242,8 +245,11 @@ pub struct Get {
 pub enum Plugin {
     /// Install a bundle: show what it asks for, ask for consent, try it, put it in place.
     Install {
-        /// The bundle, a `.fondaco` file.
+        /// The bundle, a `.fondaco` file; or a plugin of a registry: `org.example.shelf`, `org.example.shelf@1.4.0`.
         bundle: PathBuf,
+        /// From this registry; absent: from any that fondaco.toml names.
+        #[arg(long, value_name = "NAME")]
+        registry: Option<RegistryName>,
         /// Grant without being asked: `all`, or names of capabilities.
         #[arg(long, value_delimiter = ',', value_name = "CAPABILITY")]
         grant: Option<Vec<String>>,
@@ -253,6 +259,20 @@ pub enum Plugin {
         /// The bundle that somebody was asked about.
         #[arg(skip)]
         expect: Option<BlobHash>,
+    },
+    /// Search the registries that fondaco.toml names.
+    Search {
+        /// What to look for; absent: everything.
+        words: Vec<String>,
+        /// In this registry only.
+        #[arg(long, value_name = "NAME")]
+        registry: Option<RegistryName>,
+    },
+    /// Show for which installed plugins the registries have newer versions.
+    Outdated {
+        /// In this registry only.
+        #[arg(long, value_name = "NAME")]
+        registry: Option<RegistryName>,
     },
     /// List the installed plugins.
     List,

@@ -11,6 +11,7 @@ mod node;
 mod otel;
 mod out;
 mod plugins;
+mod registry;
 
 use std::process::ExitCode;
 
@@ -94,6 +95,7 @@ async fn run(cli: Cli) -> Done {
         Command::Up(args) => commands::up(Folder::open(&cli.dir)?, &args, json, &out).await,
         Command::Key(args) => commands::key(&cli.dir, &args, json, &out),
         Command::Trust(args) => commands::trust(&Folder::open(&cli.dir)?, &args, json, &out),
+        Command::Registry(args) => commands::registry(args, json, &out),
         Command::Open(args) => commands::open(&Folder::open(&cli.dir)?, &args, json, &out).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "fondaco", &mut std::io::stdout());
@@ -106,6 +108,7 @@ async fn run(cli: Cli) -> Done {
 
 /// Has the running node carry out a command, or opens the data for it.
 async fn on_data(folder: &Folder, command: NodeCommand, json: bool, out: &Out) -> Done {
+    let Some(command) = commands::ask(folder, command, json, out).await? else { return Ok(()) };
     let command = prepared(folder, command, out)?;
     if let NodeCommand::Plugin(cli::Plugin::Verify { bundle }) = &command {
         return commands::verify_offline(folder, bundle, false, json, out).map(|_| ());
@@ -134,11 +137,11 @@ fn prepared(folder: &Folder, command: NodeCommand, out: &Out) -> Done<NodeComman
             args.out = Some(full(args.out.unwrap_or_else(|| slug.into())));
             NodeCommand::Get(args)
         }
-        NodeCommand::Plugin(cli::Plugin::Install { bundle, grant: None, allow_rollback, .. }) => {
+        NodeCommand::Plugin(cli::Plugin::Install { bundle, registry, grant: None, allow_rollback, .. }) => {
             let bundle = full(bundle);
             let (grant, digest) = commands::consent(folder, &bundle, allow_rollback, out)?;
             let (grant, expect) = (Some(grant), Some(digest));
-            NodeCommand::Plugin(cli::Plugin::Install { bundle, grant, allow_rollback, expect })
+            NodeCommand::Plugin(cli::Plugin::Install { bundle, registry, grant, allow_rollback, expect })
         }
         NodeCommand::Plugin(command) => NodeCommand::Plugin(commands::absolute(command)),
         other => other,

@@ -6,6 +6,7 @@ use std::{fs, io};
 
 use fondaco_schemas::{BlobHash, EnvelopeError, Problem, Problems, PublicKey};
 
+use crate::tuf::Why;
 use crate::{AuthorError, BundleError, DsseError, KeyError, KeyFileError, Refusal, ReleaseError, TrustError};
 
 /// All variants of an enum; one that is left out does not compile.
@@ -35,6 +36,7 @@ fn all() -> Vec<(&'static str, Vec<Box<dyn Error>>)> {
     let file = || "data/keys/publisher.pem".into();
     let work = || "07…07/night-owl".to_owned();
     let signer = || "Night Owl".to_owned();
+    let time = |seconds| time::OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(seconds);
     vec![
         all!(KeyError {
             KeyError::SmallOrder(_) => KeyError::SmallOrder(key),
@@ -116,6 +118,29 @@ fn all() -> Vec<(&'static str, Vec<Box<dyn Error>>)> {
             ReleaseError::Publisher { .. } => ReleaseError::Publisher { work: work(), key },
             ReleaseError::UntrustedNode(_) => ReleaseError::UntrustedNode(key),
             ReleaseError::Content { .. } => ReleaseError::Content { work: work(), why: "releases are counted from 1".into() },
+        }),
+        all!(Why {
+            Why::Clock { .. } => Why::Clock { system: time(0), seen: time(90_000) },
+            Why::Missing => Why::Missing,
+            Why::TooLong(_) => Why::TooLong(16_384),
+            Why::Length { .. } => Why::Length { found: 100, listed: 120 },
+            Why::Digest(_) => Why::Digest("SHA-256"),
+            Why::NoDigest => Why::NoDigest,
+            Why::Form(_) => Why::Form("\"version\" is missing".into()),
+            Why::Type(_) => Why::Type("snapshot".into()),
+            Why::Specification(_) => Why::Specification("2.0.0".into()),
+            Why::Key(_) => Why::Key(KeyError::SmallOrder(key)),
+            Why::KeyId(_) => Why::KeyId("74c1".into()),
+            Why::Threshold { .. } => Why::Threshold { signed: 1, threshold: 2, delegator: "root".into(), foreign: 1 },
+            Why::Rollback(_) => Why::Rollback(4),
+            Why::Version(_) => Why::Version(4),
+            Why::Forward => Why::Forward,
+            Why::RoleRollback { .. } => Why::RoleRollback { role: "targets.json".into(), listed: Some(3), seen: 4 },
+            Why::Expired(_) => Why::Expired(time(0)),
+            Why::NotInSnapshot => Why::NotInSnapshot,
+            Why::Pin { .. } => Why::Pin { found: "07…07".into(), pinned: "09…09".into() },
+            Why::Path(_) => Why::Path("../a".into()),
+            Why::Edit(_) => Why::Edit("a threshold of 2 with 1 different keys: it must be from 1 to their number".into()),
         }),
     ]
 }

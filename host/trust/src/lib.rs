@@ -8,6 +8,7 @@ pub mod dsse;
 pub mod keys;
 pub mod release;
 pub mod trust_store;
+pub mod tuf;
 pub mod verify;
 
 pub use author::{AuthorError, prepare, sign_bundle};

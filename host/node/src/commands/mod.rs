@@ -4,8 +4,10 @@ mod audit;
 mod check;
 mod init;
 mod keys;
+mod offers;
 mod open;
 mod plugin;
+mod registry;
 mod up;
 mod works;
 
@@ -17,8 +19,10 @@ use crate::out::Out;
 pub use check::check;
 pub use init::init;
 pub use keys::{key, trust};
+pub use offers::ask;
 pub use open::open;
 pub use plugin::{absolute, consent, verify_offline};
+pub use registry::{Registry, registry};
 pub use up::up;
 
 /// Carries out a command on the node's data.

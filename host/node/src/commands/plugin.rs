@@ -16,7 +16,7 @@ use crate::plugins;
 /// Carries out a command on the node's data.
 pub async fn run(node: &Node, command: Plugin, json: bool, out: &Out) -> Done {
     match command {
-        Plugin::Install { bundle, grant, allow_rollback, expect } => {
+        Plugin::Install { bundle, grant, allow_rollback, expect, .. } => {
             let manifest = plugins::install(node, &bundle, &grant.unwrap_or_default(), allow_rollback, expect).await?;
             let (id, version) = (&manifest.id, &manifest.version);
             out.result(
@@ -27,6 +27,8 @@ pub async fn run(node: &Node, command: Plugin, json: bool, out: &Out) -> Done {
             node.market.feed().await?;
             Ok(())
         }
+        // Whoever was started has asked the registries, and needs no node for it.
+        Plugin::Search { .. } | Plugin::Outdated { .. } => Ok(()),
         Plugin::List => list(node, json, out),
         Plugin::Info { id } => info(node, &id, json, out),
         Plugin::Audit { id, limit } => super::audit::audit(node, id.as_ref(), limit, json, out).await,
@@ -45,8 +47,8 @@ pub async fn run(node: &Node, command: Plugin, json: bool, out: &Out) -> Done {
 pub fn absolute(command: Plugin) -> Plugin {
     let full = |p: PathBuf| std::path::absolute(&p).unwrap_or(p);
     match command {
-        Plugin::Install { bundle, grant, allow_rollback, expect } => {
-            Plugin::Install { bundle: full(bundle), grant, allow_rollback, expect }
+        Plugin::Install { bundle, registry, grant, allow_rollback, expect } => {
+            Plugin::Install { bundle: full(bundle), registry, grant, allow_rollback, expect }
         }
 
         Plugin::Verify { bundle } => Plugin::Verify { bundle: full(bundle) },
@@ -163,6 +165,7 @@ fn info(node: &Node, id: &PluginId, json: bool, out: &Out) -> Done {
     let verified = plugins::verify_locked(&node.folder, &node.folder.trust()?, id, &locked)?;
     let (manifest, config) = (&verified.manifest, plugins::config_of(&node.folder, id)?);
     let effective = manifest.capabilities.effective(&config.grant);
+    let (fresh, freshness) = crate::registry::freshness(&node.folder, &node.deployment, &locked.bundle);
     let running = node.market.plugin(id.as_str());
     let counted = running.as_ref().map(|p| p.counters().now()).unwrap_or_default();
     let (calls, failures) = (counted.calls(), counted.failures());
@@ -175,7 +178,7 @@ fn info(node: &Node, id: &PluginId, json: bool, out: &Out) -> Done {
             });
             serde_json::json!({
                 "id": id, "version": locked.version, "publisher": verified.publisher, "running": running.is_some(),
-                "asks": manifest.capabilities, "granted": effective, "limits": limits, "calls": calls, "failures": failures,
+                "asks": manifest.capabilities, "granted": effective, "limits": limits, "calls": calls, "failures": failures, "freshness": freshness,
             })
         },
         || {
@@ -185,7 +188,7 @@ fn info(node: &Node, id: &PluginId, json: bool, out: &Out) -> Done {
                 format!("\nlimits: {} MiB of memory, {:?} running, {:?} in all, {} bytes of storage", l.memory_bytes >> 20, l.deadline, l.wall, l.storage_bytes)
             });
             format!(
-                "{id} {} ({}), signed by {}, {}\nasks to:\n{}\ngranted: {}{limits}\n{calls} calls, {failures} failed",
+                "{id} {} ({}), signed by {}, {}\nasks to:\n{}\ngranted: {}{limits}\n{fresh}\n{calls} calls, {failures} failed",
                 locked.version,
                 manifest.kind.as_str(),
                 verified.publisher,
