@@ -292,6 +292,12 @@ calls!(Payment, "payment", fondaco_plugin_payment_gateway, {
     cancel / call_cancel(payment: String as ref, key: String as ref) -> Result<Vec<pay::PaymentEvent>, types::Error>;
     /// Pays back.
     refund / call_refund(payment: String as ref, amount: types::Money as ref, key: String as ref) -> Result<Vec<pay::PaymentEvent>, types::Error>;
+    /// Charges what was authorised.
+    capture / call_capture(payment: String as ref, amount: types::Money as ref, key: String as ref) -> Result<Vec<pay::PaymentEvent>, types::Error>;
+    /// Headers for a 402 answer.
+    challenge / call_challenge(request: pay::PaymentRequest as ref) -> Result<Vec<(String, String)>, types::Error>;
+    /// Reads a credential that came with a request.
+    redeem / call_redeem(message: types::HttpMessage as ref, request: pay::PaymentRequest as ref) -> Result<(Vec<pay::PaymentEvent>, Vec<(String, String)>), types::Error>;
 });
 calls!(Drm, "drm", fondaco_plugin_drm_scheme, {
     /// How far it keeps the key from the person, and what it does.
@@ -302,6 +308,14 @@ calls!(Drm, "drm", fondaco_plugin_drm_scheme, {
     license_status / call_status(entitlement: types::Entitlement as ref) -> Result<drm_types::LicenseStatus, types::Error>;
     /// Ends a licence.
     revoke / call_revoke(entitlement: types::Entitlement as ref, reason: String as ref) -> Result<drm_types::LicenseStatus, types::Error>;
+    /// Adds a device.
+    register / call_register(entitlement: types::Entitlement as ref, device: String as ref, name: String as ref) -> Result<drm_types::LicenseStatus, types::Error>;
+    /// Makes a loan last longer.
+    renew / call_renew(entitlement: types::Entitlement as ref, until: Option<String> as deref) -> Result<drm_types::LicenseStatus, types::Error>;
+    /// Takes a loan back.
+    give_back / call_give_back(entitlement: types::Entitlement as ref, device: String as ref) -> Result<drm_types::LicenseStatus, types::Error>;
+    /// Who leaked a copy.
+    trace / call_trace(sample: Vec<u8> as ref) -> Result<Vec<(String, f32)>, types::Error>;
 });
 calls!(Advocacy, "advocacy", fondaco_plugin_advocacy_module, {
     /// The campaigns that run now.
@@ -318,6 +332,14 @@ calls!(Advocacy, "advocacy", fondaco_plugin_advocacy_module, {
     counts / call_counts(id: String as ref) -> Result<Vec<adv::Count>, types::Error>;
     /// A press-ready piece.
     press / call_press(id: String as ref, format: String as ref, locale: String as ref, audience: String as ref, placement: String as ref) -> Result<types::Document, types::Error>;
+    /// Takes back what was signed.
+    withdraw / call_withdraw(token: String as ref) -> Result<(), types::Error>;
+    /// What the public log shows.
+    leaves / call_leaves(id: String as ref, since: u64) -> Result<Vec<Vec<u8>>, types::Error>;
+    /// What is held on a person.
+    export_person / call_export_person(mail: String as ref) -> Result<types::Document, types::Error>;
+    /// Erases what is held on a person.
+    erase_person / call_erase_person(mail: String as ref) -> Result<u32, types::Error>;
 });
 
 /// Which script to draw from a DRM plugin.
@@ -326,6 +348,8 @@ pub enum ScriptOf {
     Protect(Box<types::Work>, types::FileInfo, types::Terms),
     /// How a protected file is opened with its licence.
     Open(drm_types::License, types::FileInfo),
+    /// How one buyer's copy is made.
+    Personalise(Box<types::Entitlement>, types::FileInfo),
 }
 
 /// An edit script that is being drawn: it keeps its instance until it is dropped.
@@ -340,6 +364,21 @@ pub struct Script {
 impl Plugin {
     /// Starts an edit script.
     pub async fn script(&self, context: &Context, of: ScriptOf) -> Answer<Script> {
+        let started = self.scripted(context, of).await?;
+        Ok(started.and_then(|script| script.ok_or(types::Error::NotFound)))
+    }
+
+    /// Starts the script that makes one buyer's copy; none where the shared bytes do as they are.
+    pub async fn personalise(
+        &self,
+        context: &Context,
+        entitlement: types::Entitlement,
+        file: types::FileInfo,
+    ) -> Answer<Option<Script>> {
+        self.scripted(context, ScriptOf::Personalise(Box::new(entitlement), file)).await
+    }
+
+    async fn scripted(&self, context: &Context, of: ScriptOf) -> Answer<Option<Script>> {
         const CALL: &str = "script";
         if !matches!(self.0.world, World::Drm(_)) {
             return Err(self.no("drm"));
@@ -352,21 +391,23 @@ impl Plugin {
                         let instance = pre.instantiate_async(&mut *store).await?;
                         let drm = instance.fondaco_plugin_drm_scheme();
                         let script = match &of {
-                            ScriptOf::Protect(work, file, terms) => drm.call_protect(store, work, file, terms).await?,
-                            ScriptOf::Open(license, file) => drm.call_open(store, license, file).await?,
+                            ScriptOf::Protect(work, file, terms) => {
+                                drm.call_protect(store, work, file, terms).await?.map(Some)
+                            }
+                            ScriptOf::Open(license, file) => drm.call_open(store, license, file).await?.map(Some),
+                            ScriptOf::Personalise(entitlement, file) => {
+                                drm.call_personalise(store, entitlement, file).await?
+                            }
                         };
-                        Ok(script.map(|script| (DrmInstance::from(instance), script)))
+                        Ok(script.map(|script| script.map(|script| (DrmInstance::from(instance), script))))
                     })
                 })
             })
             .await?;
         self.0.ground.write_log(&mut store, CALL);
-        Ok(started.map(|(instance, handle)| Script {
-            plugin: self.clone(),
-            store,
-            instance,
-            handle,
-            _permits: permits,
+        Ok(started.map(|started| {
+            let (instance, handle) = started?;
+            Some(Script { plugin: self.clone(), store, instance, handle, _permits: permits })
         }))
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use fondaco_schemas::Capability;
 use tracing::Instrument as _;
@@ -39,6 +40,8 @@ pub(crate) struct State {
     is_long: Arc<AtomicBool>,
     /// Is a function of the node under way, so that the plugin only waits?
     pub is_lent: bool,
+    /// How long it has waited for the node since the last tick that counted.
+    waited: Duration,
     pub over: Option<Over>,
     pub log: LogPipe,
     wasi: WasiCtx,
@@ -80,6 +83,7 @@ impl State {
             ticks: 0,
             is_long,
             is_lent: false,
+            waited: Duration::ZERO,
             over: None,
             log,
             wasi,
@@ -94,6 +98,12 @@ impl State {
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut store| {
             let state = store.data_mut();
+            // However many ticks went by while it waited for the node, this is the one call for all of them, and it did
+            // not compute.
+            if state.waited >= TICK {
+                state.waited = Duration::ZERO;
+                return Ok(UpdateDeadline::Continue(1));
+            }
             state.ticks += 1;
             if let Some(left) = state.ticks_left.checked_sub(1) {
                 state.ticks_left = left;
@@ -183,9 +193,11 @@ macro_rules! lend {
                     return Ok(Err(denied));
                 }
                 let span = tracing::debug_span!("lent", call = concat!(stringify!($interface), ".", stringify!($name)));
+                let started = Instant::now();
                 self.is_lent = true;
                 let answer = self.ground.services.$service(&self.caller, $($arg),*).instrument(span).await;
                 self.is_lent = false;
+                self.waited += started.elapsed();
                 Ok(answer)
             })*
         }

@@ -15,6 +15,10 @@ pub const TARGET: &str = "wasm32-wasip2";
 const PROFILE: &str = "plugin";
 /// The one that every workspace has.
 const FALLBACK_PROFILE: &str = "release";
+/// The one of `dev`, which is made on the command line: quick to build again, and what comes of it quick to compile.
+const DEV_PROFILE: &str = "plugin-dev";
+const DEV_SETTINGS: [&str; 6] =
+    ["inherits=\"dev\"", "opt-level=1", "debug=false", "incremental=true", "panic=\"abort\"", "strip=true"];
 
 const NO_RUST: &str = "install Rust from https://rustup.rs";
 
@@ -23,6 +27,7 @@ const NO_RUST: &str = "install Rust from https://rustup.rs";
 struct Metadata {
     packages: Vec<Package>,
     target_directory: PathBuf,
+    workspace_root: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -60,6 +65,7 @@ pub struct Crate {
     /// What the file of its library is called, without the ending.
     library: String,
     target_directory: PathBuf,
+    workspace_root: PathBuf,
 }
 
 impl Crate {
@@ -71,28 +77,37 @@ impl Crate {
         let mut command = tool("cargo", "CARGO", folder);
         command.args(["metadata", "--no-deps", "--format-version=1", "--manifest-path"]).arg(&manifest);
         let output = finish(command.stderr(Stdio::inherit()), "cargo metadata")?;
-        let metadata: Metadata =
+        let mut metadata: Metadata =
             serde_json::from_slice(&output).map_err(|e| Error::Answer("cargo metadata", Some(e)))?;
-        let package = metadata.packages.into_iter().find(|p| p.manifest_path == manifest);
+        let package = metadata.packages.drain(..).find(|p| p.manifest_path == manifest);
         let package = package.ok_or_else(|| Error::NoCrate(manifest.clone()))?;
         let library = package.targets.iter().find(|t| t.crate_types.iter().any(|kind| kind == "cdylib"));
         let library = library.ok_or_else(|| Error::NoCdylib(manifest.clone()))?.name.replace('-', "_");
-        let target_directory = metadata.target_directory;
-        Ok(Self { name: package.name, folder: folder.to_owned(), manifest, library, target_directory })
+        let Metadata { target_directory, workspace_root, .. } = metadata;
+        Ok(Self { name: package.name, folder: folder.to_owned(), manifest, library, target_directory, workspace_root })
     }
 
     /// Builds the component, in the profile `plugin` where there is one. Answers where it is and the profile's name.
     pub fn build(&self) -> Result<(PathBuf, &'static str), Error> {
         ensure_target(&self.folder)?;
-        match self.build_in(PROFILE)? {
+        match self.build_in(PROFILE, |_| {})? {
             Built::Component(path) => Ok((path, PROFILE)),
             Built::NoProfile => {
                 progress(&format!("the workspace has no profile {PROFILE:?}: building in {FALLBACK_PROFILE:?}"));
-                match self.build_in(FALLBACK_PROFILE)? {
+                match self.build_in(FALLBACK_PROFILE, |_| {})? {
                     Built::Component(path) => Ok((path, FALLBACK_PROFILE)),
                     Built::NoProfile => Err(Error::Answer("cargo build", None)),
                 }
             }
+        }
+    }
+
+    /// Builds it as quickly as it can be, for trying out. `said` hears every line of cargo's.
+    pub fn build_for_trying(&self, said: impl FnMut(&str) + Send + 'static) -> Result<PathBuf, Error> {
+        ensure_target(&self.folder)?;
+        match self.build_in(DEV_PROFILE, said)? {
+            Built::Component(path) => Ok(path),
+            Built::NoProfile => Err(Error::Answer("cargo build", None)),
         }
     }
 
@@ -104,18 +119,23 @@ impl Crate {
         built.max().map(|(_, path)| path).ok_or_else(|| Error::NotBuilt(self.name.clone()))
     }
 
-    fn build_in(&self, profile: &'static str) -> Result<Built, Error> {
+    fn build_in(&self, profile: &'static str, mut said: impl FnMut(&str) + Send + 'static) -> Result<Built, Error> {
         let mut command = tool("cargo", "CARGO", &self.folder);
         command.args(["build", "--lib", "--message-format=json-render-diagnostics", "--target", TARGET]);
         command.args(["--profile", profile, "--manifest-path"]).arg(&self.manifest);
-        command.args(["--config", &remapping()]);
+        command.args(["--config", &remapping(&self.workspace_root, &self.target_directory)]);
+        if profile == DEV_PROFILE {
+            for setting in DEV_SETTINGS {
+                command.args(["--config", &format!("profile.{DEV_PROFILE}.{setting}")]);
+            }
+        }
         if io::stderr().is_terminal() && std::env::var_os("CARGO_TERM_COLOR").is_none() {
             command.args(["--color", "always"]);
         }
         let start = |cause| Error::Start { program: "cargo".to_owned(), hint: NO_RUST, cause };
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(start)?;
         let missing = format!("profile `{profile}` is not defined");
-        let words = child.stderr.take().map(|stderr| std::thread::spawn(move || pass_on(stderr, &missing)));
+        let words = child.stderr.take().map(|stderr| std::thread::spawn(move || pass_on(stderr, &missing, &mut said)));
         let mut component = None;
         for line in BufReader::new(child.stdout.take().ok_or(Error::Answer("cargo build", None))?).split(b'\n') {
             let line = line.map_err(start)?;
@@ -144,23 +164,32 @@ enum Built {
 }
 
 /// Copies what cargo says to our own standard error, line by line. Did it say `text`?
-fn pass_on(from: impl Read, text: &str) -> bool {
+fn pass_on(from: impl Read, text: &str, heard: &mut impl FnMut(&str)) -> bool {
     let mut said = false;
     for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
         let line = String::from_utf8_lossy(&line);
         said |= line.contains(text);
+        heard(&line);
         let _ = writeln!(io::stderr().lock(), "{line}");
     }
     said
 }
 
-/// Cargo's configuration for leaving the author's home out of the component: panic messages hold paths of sources. Of
-/// two prefixes that fit, rustc takes the later one. Where `RUSTFLAGS` is set, cargo heeds that instead.
-fn remapping() -> String {
+/// Cargo's configuration for leaving out of the component where it was built: panic messages hold paths of sources. The
+/// same sources in another folder give the same bytes. Of two prefixes that fit, rustc takes the later one. Where
+/// `RUSTFLAGS` is set, cargo heeds that instead.
+fn remapping(workspace: &Path, target: &Path) -> String {
     let home = std::env::var("HOME").ok().filter(|h| h.starts_with('/') && h.len() > 1);
     let cargo = std::env::var("CARGO_HOME").ok().or_else(|| Some(format!("{}/.cargo", home.as_ref()?)));
+    let path = |path: &Path| path.to_str().map(str::to_owned);
     let flag = |from: Option<String>, to| from.map(|from| format!("--remap-path-prefix={from}={to}"));
-    let flags: Vec<String> = [flag(home, "/home"), flag(cargo, "/cargo")].into_iter().flatten().collect();
+    let all = [
+        flag(home, "/home"),
+        flag(cargo, "/cargo"),
+        flag(path(workspace), "/workspace"),
+        flag(path(target), "/target"),
+    ];
+    let flags: Vec<String> = all.into_iter().flatten().collect();
     // A JSON array of strings is a TOML one, too.
     format!("target.{TARGET}.rustflags={}", serde_json::json!(flags))
 }
@@ -220,15 +249,24 @@ mod tests {
 
     #[test]
     fn the_authors_home_is_mapped_away_in_a_form_that_cargo_reads() {
-        let (key, value) = remapping().split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).unwrap();
+        let all = remapping(Path::new("/w"), Path::new("/w/target"));
+        let (key, value) = all.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).unwrap();
         assert_eq!(key, "target.wasm32-wasip2.rustflags");
         let flags: Vec<String> = serde_json::from_str(&value).unwrap();
         assert!(flags.iter().all(|f| f.starts_with("--remap-path-prefix=")), "{flags:?}");
+        assert!(
+            flags.ends_with(&["--remap-path-prefix=/w/target=/target".to_owned()]),
+            "the inner one last: {flags:?}"
+        );
     }
 
     #[test]
     fn notices_what_cargo_says_among_other_lines() {
-        assert!(pass_on(&b"one\nerror: profile `plugin` is not defined\n"[..], "profile `plugin` is not defined"));
-        assert!(!pass_on(&b"error: something else\n"[..], "profile `plugin` is not defined"));
+        assert!(pass_on(
+            &b"one\nerror: profile `plugin` is not defined\n"[..],
+            "profile `plugin` is not defined",
+            &mut |_: &str| {}
+        ));
+        assert!(!pass_on(&b"error: something else\n"[..], "profile `plugin` is not defined", &mut |_: &str| {}));
     }
 }

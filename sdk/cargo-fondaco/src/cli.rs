@@ -17,6 +17,8 @@ use time::format_description::well_known::Rfc3339;
 A first plugin:
   cargo fondaco new corner-shop --kind storefront
   cd corner-shop && cargo test
+  cargo fondaco dev
+  cargo fondaco test
   cargo fondaco key new --out ~/corner-shop.key
   cargo fondaco pack --key ~/corner-shop.key
 
@@ -38,12 +40,19 @@ pub enum Command {
     New(New),
     /// Build the plugin's WebAssembly component
     Build(Build),
+    /// Run the component against a scripted node: every call, wrong input, denials, limits; for storefronts every page
+    Test(Test),
+    /// Open the plugin in a node of its own, and build and load it anew each time that a file is saved
+    Dev(Dev),
     /// Build the plugin and pack it into a bundle: <id>-<version>.fondaco
     Pack(Pack),
     /// Add a signature to a bundle; the ones that are there stay
     Sign(Sign),
     /// Check a bundle as a node does, and show what it is, who signed it and what it asks for
     Verify(Verify),
+    /// Compile a component from standard input; `test` calls this itself
+    #[command(hide = true)]
+    CompilePlugin,
     /// Make a signing key, or show the public half of one
     Key {
         /// Which of the two.
@@ -77,6 +86,58 @@ pub struct Build {
     /// The plugin's folder, with plugin.toml and Cargo.toml
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub path: PathBuf,
+}
+
+/// `test`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each check is a line; one that fails says what to do. It runs under the runtime and the limits of a node, and needs none.
+Exit codes: 0 every check passed, 1 one failed (or the build did)")]
+pub struct Test {
+    /// The plugin's folder, with plugin.toml
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub path: PathBuf,
+    /// Test what the last build left
+    #[arg(long, conflicts_with = "component")]
+    pub no_build: bool,
+    /// Test this component, whatever built it; nothing is built
+    #[arg(long, value_name = "FILE")]
+    pub component: Option<PathBuf>,
+    /// Settings as an operator would give them: a JSON object in a file [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+    /// A secret as an operator would set it, NAME=VALUE; any other name has one of the kit's own
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub secret: Vec<(String, String)>,
+    /// Only checks whose name begins with this, such as storefront/labels
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub only: String,
+    /// Show what the plugin prints
+    #[arg(long)]
+    pub logs: bool,
+}
+
+/// `dev`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The shop is at the address that it prints; the page loads itself anew after each build, and shows what the compiler says
+when one fails. The node, its folder and its key are thrown away at the end (ctrl-c).")]
+pub struct Dev {
+    /// The plugin's folder, with plugin.toml
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub path: PathBuf,
+    /// The node's program [default: fondaco beside this program, else on the PATH]
+    #[arg(long, value_name = "FILE")]
+    pub node: Option<PathBuf>,
+    /// Where the browser finds it, on this machine; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 8090)]
+    pub port: u16,
+    /// Another plugin to run beside it: its folder. A storefront, say, for a plugin that is none
+    #[arg(long, value_name = "DIR")]
+    pub with: Vec<PathBuf>,
+    /// A work of your own to publish, a folder with work.toml; the kit's works are there besides
+    #[arg(long, value_name = "DIR")]
+    pub work: Vec<PathBuf>,
 }
 
 /// `pack`
@@ -114,7 +175,7 @@ pub struct Sign {
 
 /// `verify`
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("whom").required(true).args(["trust", "public"]))]
+#[command(group = clap::ArgGroup::new("whom").required(true).multiple(true).args(["trust", "public", "rebuild"]))]
 pub struct Verify {
     /// The bundle
     pub bundle: PathBuf,
@@ -122,8 +183,14 @@ pub struct Verify {
     #[arg(long, value_name = "FILE")]
     pub trust: Option<PathBuf>,
     /// Trust this public key alone: 64 hexadecimal digits, as `key show` prints them
-    #[arg(long, value_name = "HEX")]
+    #[arg(long, value_name = "HEX", conflicts_with = "trust")]
     pub public: Option<PublicKey>,
+    /// Build it again from its sources, and show whether the same bytes come of it, file by file
+    #[arg(long)]
+    pub rebuild: bool,
+    /// Where its sources are
+    #[arg(long, value_name = "DIR", default_value = ".", requires = "rebuild")]
+    pub path: PathBuf,
     /// Demand that the key with this id is among those that signed
     #[arg(long, value_name = "HEX", value_parser = key_id)]
     pub key_id: Option<String>,
@@ -143,6 +210,11 @@ pub enum KeyCommand {
         /// The key file
         file: PathBuf,
     },
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE, such as till=s3cret")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn rfc3339(text: &str) -> Result<OffsetDateTime, String> {

@@ -100,6 +100,19 @@ pub enum Error {
     Key(#[from] KeyError),
     #[error("{} is refused", .0.display())]
     Trust(PathBuf, #[source] TrustError),
+    #[error("{} is not what its sources give{}", .0.display(), .1)]
+    OtherBytes(PathBuf, String),
+
+    #[error("{} is no JSON object: settings are written as one", .0.display())]
+    Settings(PathBuf, #[source] Option<serde_json::Error>),
+    #[error("port {0} cannot be used: choose another one with --port, or 0 for a free one")]
+    Port(u16, #[source] io::Error),
+    #[error("the node ended by itself: its own words are above")]
+    NodeEnded,
+    #[error("the node does not take it: {0}")]
+    Install(String),
+    #[error("the kit cannot run here")]
+    Kit(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Error {
@@ -131,6 +144,7 @@ impl Error {
             | Self::OtherSigner(..)
             | Self::Key(_)
             | Self::Trust(..)
+            | Self::OtherBytes(..)
             | Self::KeyFile(KeyFileError::Exposed { .. } | KeyFileError::NoKey(_) | KeyFileError::Exists(_)) => 3,
             _ => 1,
         }

@@ -1,5 +1,5 @@
-//! `cargo fondaco`: makes, builds, packs, signs and verifies plugins, on the author's machine. It talks to no node and to
-//! no network of its own; cargo and rustup may fetch what a build lacks.
+//! `cargo fondaco`: makes, builds, tries, tests, packs, signs and verifies plugins, on the author's machine. It talks to
+//! no node but the one that `dev` starts, and to no network of its own; cargo and rustup may fetch what a build lacks.
 //!
 //! The answer goes to standard output (with `--json` as one object), progress to standard error.
 
@@ -12,14 +12,17 @@ mod cargo;
 mod cli;
 mod component;
 mod contents;
+mod dev;
 mod error;
 mod files;
 mod key;
 mod new;
 mod pack;
+mod rebuild;
 mod report;
 mod sign;
 mod template;
+mod test;
 mod verify;
 
 use cli::{Cli, Command, KeyCommand};
@@ -28,8 +31,12 @@ use report::Report;
 
 fn main() -> ExitCode {
     let cli = Cli::parse_from(arguments(std::env::args_os()));
-    let outcome = run(&cli.command);
-    report::finish(outcome, cli.json)
+    match &cli.command {
+        Command::Test(options) => test::run(options, cli.json),
+        Command::Dev(options) => dev::run(options),
+        Command::CompilePlugin => test::compile(),
+        command => report::finish(run(command), cli.json),
+    }
 }
 
 /// Cargo starts `cargo-fondaco fondaco …`, an alias or a shell starts `cargo-fondaco …`: the same from here on.
@@ -48,6 +55,10 @@ fn run(command: &Command) -> Result<Report, Error> {
         Command::Pack(options) => pack::run(options),
         Command::Sign(options) => sign::run(options),
         Command::Verify(options) => verify::run(options),
+        // These print as they go, or are another program's; `main` has them.
+        Command::Test(_) | Command::Dev(_) | Command::CompilePlugin => {
+            Ok(Report { text: String::new(), json: serde_json::Value::Null })
+        }
         Command::Key { command: KeyCommand::New { out } } => key::create(out),
         Command::Key { command: KeyCommand::Show { file } } => key::show(file),
     }

@@ -27,33 +27,62 @@ use crate::sign::signed;
 pub fn run(options: &Pack) -> Result<Report, Error> {
     // What can be wrong without a build is found before it.
     let folder = &options.path;
-    let plugin_file = folder.join(PLUGIN_FILE);
-    let text = read_text(&plugin_file, MAX_FILE_BYTES, "name the plugin's folder with --path")?;
-    let mut manifest = Manifest::parse_request(&text)?;
-    manifest.released = Some(released(options.released, std::env::var("SOURCE_DATE_EPOCH").ok())?);
+    let manifest = request(folder)?;
+    let released = released(options.released, std::env::var("SOURCE_DATE_EPOCH").ok())?;
     let key = options.key.as_deref().map(KeyPair::load).transpose()?;
-
-    let built = match &options.component {
-        Some(file) => file.clone(),
-        None if options.no_build => Crate::find(folder)?.built()?,
-        None => Crate::find(folder)?.build()?.0,
+    let source = match &options.component {
+        Some(file) => Source::Given(file),
+        None if options.no_build => Source::Built,
+        None => Source::Build,
     };
-    if options.component.is_none() {
-        manifest.toolchain = Some(cargo::toolchain(folder)?);
-    }
-    let component = read(&built, MAX_BUNDLE_BYTES, "give the .wasm file that the build made")?;
-    component::check(&built, &component)?;
-
     let out = options.out.as_ref().unwrap_or(folder);
     fs::create_dir_all(out).map_err(|e| Error::Write(out.clone(), e))?;
+    let (manifest, mut bytes) = unsigned(folder, manifest, released, source)?;
     let target = out.join(bundle::file_name(&manifest));
-    let files = Contents::gather(folder, &manifest, component)?.into_files();
-    let (manifest, mut bytes) = pack(manifest, files)?;
     if let Some(key) = &key {
         bytes = signed(&target, bytes, key)?;
     }
     replace(&target, &bytes)?;
     Ok(report(&target, &manifest, &bytes, key.as_ref()))
+}
+
+/// Where a component comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// It is built, for release.
+    Build,
+    /// The last build left it.
+    Built,
+    /// Another tool made it.
+    Given(&'a Path),
+}
+
+/// What a plugin's folder asks for.
+pub fn request(folder: &Path) -> Result<Manifest, Error> {
+    let text = read_text(&folder.join(PLUGIN_FILE), MAX_FILE_BYTES, "name the plugin's folder with --path")?;
+    Ok(Manifest::parse_request(&text)?)
+}
+
+/// The bundle of a plugin's folder, without signatures. The same sources, toolchain and time give the same bytes.
+pub fn unsigned(
+    folder: &Path,
+    mut manifest: Manifest,
+    released: OffsetDateTime,
+    source: Source<'_>,
+) -> Result<(Manifest, Vec<u8>), Error> {
+    manifest.released = Some(released);
+    let built = match source {
+        Source::Given(file) => file.to_owned(),
+        Source::Built => Crate::find(folder)?.built()?,
+        Source::Build => Crate::find(folder)?.build()?.0,
+    };
+    if !matches!(source, Source::Given(_)) {
+        manifest.toolchain = Some(cargo::toolchain(folder)?);
+    }
+    let component = read(&built, MAX_BUNDLE_BYTES, "give the .wasm file that the build made")?;
+    component::check(&built, &component)?;
+    let files = Contents::gather(folder, &manifest, component)?.into_files();
+    pack(manifest, files)
 }
 
 /// Lists the files in the manifest, and puts all into a bundle.

@@ -50,7 +50,7 @@ pub fn finish(outcome: Result<Report, Error>, as_json: bool) -> ExitCode {
 }
 
 /// The texts of an error and of what caused it.
-fn chain(error: &Error) -> Vec<String> {
+pub fn chain(error: &Error) -> Vec<String> {
     let mut texts = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(error) = cause {

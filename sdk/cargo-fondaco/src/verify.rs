@@ -16,6 +16,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::cli::Verify;
 use crate::error::Error;
 use crate::files::{read_bundle, read_text};
+use crate::rebuild;
 use crate::report::Report;
 
 /// How the holder of a key that was named on the command line is called.
@@ -25,6 +26,10 @@ const THE_KEY: &str = "the key that was given";
 pub fn run(options: &Verify) -> Result<Report, Error> {
     let path = || options.bundle.clone();
     let bytes = read_bundle(&options.bundle)?;
+    if options.trust.is_none() && options.public.is_none() {
+        return rebuild::run(&options.bundle, bytes, &options.path, None);
+    }
+    let again = options.rebuild.then(|| bytes.clone());
     let verified = match (&options.trust, &options.public) {
         (_, Some(public)) => {
             check_public_key(public)?;
@@ -47,7 +52,11 @@ pub fn run(options: &Verify) -> Result<Report, Error> {
     {
         return Err(Error::OtherSigner(path(), wanted.clone()));
     }
-    Ok(Report { text: describe(&verified), json: as_json(&verified) })
+    let report = Report { text: describe(&verified), json: as_json(&verified) };
+    match again {
+        Some(bytes) => rebuild::run(&options.bundle, bytes, &options.path, Some(report)),
+        None => Ok(report),
+    }
 }
 
 fn host() -> Host {

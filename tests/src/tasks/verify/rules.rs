@@ -10,13 +10,14 @@ use super::licences;
 use crate::{program, workspace};
 
 /// Our crates, and which of ours each may lean on. A crate that is not listed here is a plugin.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("fondaco-schemas", &[]),
     ("fondaco-sdk", &["fondaco-schemas"]),
     ("fondaco-store", &["fondaco-schemas"]),
     ("fondaco-trust", &["fondaco-schemas"]),
     ("fondaco-ledger", &["fondaco-schemas"]),
-    ("cargo-fondaco", &["fondaco-schemas", "fondaco-trust"]),
+    ("fondaco-kit", &["fondaco-schemas", "fondaco-trust", "fondaco-runtime"]),
+    ("cargo-fondaco", &["fondaco-schemas", "fondaco-trust", "fondaco-kit"]),
     ("fondaco-runtime", &["fondaco-schemas"]),
     ("fondaco-net", &["fondaco-schemas", "fondaco-store", "fondaco-trust"]),
     ("fondaco-market", &["fondaco-schemas", "fondaco-store", "fondaco-trust", "fondaco-ledger", "fondaco-runtime"]),
