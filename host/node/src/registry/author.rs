@@ -13,9 +13,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fondaco_runtime::API_VERSION;
 use fondaco_schemas::trust_file::{IdPrefix, TrustedKey, TrustedPublisher};
-use fondaco_schemas::{Manifest, PluginKind, PublicKey};
+use fondaco_schemas::{Manifest, PluginKind, PublicKey, api};
 use fondaco_trust::tuf::{Draft, Hashes, Targets, TopRole, shelf};
 use fondaco_trust::{Host, KeyPair, Refusal, TrustStore, trust_store};
 
@@ -136,7 +135,7 @@ impl Home {
             let verified = fondaco_trust::verify(
                 bytes.clone(),
                 &trusting(&targets, signers)?,
-                &Host { api: API_VERSION, now: self.now },
+                &Host { api: api::OFFERED.to_vec(), now: self.now },
                 |_| None,
             );
             let verified = verified.map_err(|refusal| match refusal {

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fondaco_runtime::API_VERSION;
 use fondaco_schemas::registry::Registry;
-use fondaco_schemas::{BlobHash, Deployment, PluginId, RegistryName, Sha256};
+use fondaco_schemas::{BlobHash, Deployment, PluginId, RegistryName, Sha256, api};
 use fondaco_trust::bundle::MAX_BUNDLE_BYTES;
 use fondaco_trust::tuf::{self, Refused, Request, Update, Why, shelf};
 use semver::{Version, VersionReq};
@@ -216,7 +215,7 @@ impl Opened {
             kind: entry.says("kind").to_owned(),
             name: entry.says("name").to_owned(),
             summary: entry.says("summary").to_owned(),
-            fits: entry.fits(&API_VERSION),
+            fits: api::OFFERED.iter().any(|offered| entry.fits(offered)),
             length: entry.found.target.length,
             fresh_until,
         };
