@@ -20,8 +20,10 @@ use crate::counters::{Counters, Ending};
 use crate::engine::MAX_DEPTH;
 use crate::error::{CallError, Who};
 use crate::limits::Limits;
+use crate::logbook::{Level, Logbook};
 use crate::plugin::{Context, Inner, Plugin, one_line};
 use crate::rate::{self, Bucket, Rates};
+use crate::retire::Cut;
 use crate::services::{Caller, Lent, Services};
 use crate::state::{Over, State};
 use crate::wit::types;
@@ -44,6 +46,8 @@ pub(crate) struct Ground {
     pub limits: Limits,
     pub services: Arc<dyn Services>,
     pub counters: Arc<Counters>,
+    pub cut: Cut,
+    logbook: Logbook,
     breaker: Mutex<Breaker>,
     rates: Rates,
     log: Bucket,
@@ -62,6 +66,7 @@ impl Ground {
         limits: Limits,
         services: Arc<dyn Services>,
         memory: Arc<Share>,
+        logbook: Logbook,
     ) -> Self {
         let caller = Caller {
             plugin: who.id.as_str().into(),
@@ -78,6 +83,8 @@ impl Ground {
             limits,
             services,
             counters: Arc::default(),
+            cut: Cut::default(),
+            logbook,
             breaker: Mutex::new(Breaker::new()),
             memory,
             least_memory: AtomicUsize::new(0),
@@ -147,6 +154,7 @@ impl Ground {
             if self.log.take(self.began.elapsed(), line.len() as u64) {
                 written += line.len();
                 tracing::info!(target: "plugin", plugin = %self.who, call, "{line}");
+                self.logbook.write(&self.who, call, Level::Info, line);
             } else {
                 dropped += line.len();
             }
@@ -156,6 +164,8 @@ impl Ground {
         }
         if dropped > 0 {
             tracing::debug!(plugin = %self.who, call, dropped, "cut what the plugin printed");
+            let cut = format!("{dropped} bytes more were printed, and cut");
+            self.logbook.write(&self.who, call, Level::Warn, cut);
         }
     }
 }
@@ -286,7 +296,7 @@ impl Plugin {
         };
         let mut store = self.store(&context, lease, is_long);
         under_way.started = Some(Instant::now());
-        let ran = tokio::time::timeout(ground.limits.wall, f(&mut store, &self.0)).await;
+        let ran = ground.cut.unless(tokio::time::timeout(ground.limits.wall, f(&mut store, &self.0))).await;
         match self.concluded(&mut store, under_way, ran) {
             Ok(value) => Ok((store, permits, value)),
             Err(error) => {
@@ -305,12 +315,28 @@ impl Plugin {
     ) -> Result<R, CallError> {
         let ground = &self.0.ground;
         let under_way = UnderWay { ground, call, pass: Some(Pass::Call), started: Some(Instant::now()) };
-        let ran = tokio::time::timeout(ground.limits.wall, f(store)).await;
+        let ran = ground.cut.unless(tokio::time::timeout(ground.limits.wall, f(store))).await;
         self.concluded(store, under_way, ran)
     }
 
     /// What became of it: counted, told to the breaker, and in words.
     fn concluded<R>(
+        &self,
+        store: &mut Store<State>,
+        under_way: UnderWay<'_>,
+        ran: Option<Result<wasmtime::Result<R>, Elapsed>>,
+    ) -> Result<R, CallError> {
+        let ground = &self.0.ground;
+        let call = under_way.call;
+        let Some(ran) = ran else {
+            under_way.end(Ending::Abandoned, Verdict::Unknown);
+            return Err(CallError::Retired { who: ground.who.clone(), call });
+        };
+        let concluded = self.ended(store, under_way, ran);
+        concluded.inspect_err(|error| ground.logbook.write(&ground.who, call, Level::Error, error.to_string()))
+    }
+
+    fn ended<R>(
         &self,
         store: &mut Store<State>,
         under_way: UnderWay<'_>,

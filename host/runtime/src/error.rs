@@ -111,6 +111,14 @@ pub enum CallError {
         /// Which function.
         call: &'static str,
     },
+    /// The version left while the call was under way, and was given all the time that there is for that.
+    #[error("{who}: {call} was ended, since this version was replaced or stopped")]
+    Retired {
+        /// Which plugin.
+        who: Who,
+        /// Which function.
+        call: &'static str,
+    },
     /// It is not a plugin of the kind that was asked for.
     #[error("{who} is no {wanted} plugin")]
     Kind {

@@ -18,6 +18,7 @@ use crate::engine::{MAX_MEMORY, Shared};
 use crate::error::{CallError, LoadError, Who};
 use crate::limits::Limits;
 use crate::link::{self, Grants};
+use crate::logbook::Logbook;
 use crate::services::{Caller, Services, Visitor};
 use crate::state::State;
 use crate::v0_1::{self, DrmInstance, Track, on_track};
@@ -28,6 +29,7 @@ use crate::wit::{self, advocacy_types as adv, drm_types, payment_types as pay, s
 pub struct Runtime {
     shared: Shared,
     compiler: Compiler,
+    logbook: Logbook,
 }
 
 /// What makes one plugin of a component.
@@ -55,10 +57,15 @@ impl Runtime {
     /// Starts the engine. `memory_bytes`: what all guests may have together; below one instance's [`MAX_MEMORY`] no
     /// plugin gets all that it may ask for.
     pub fn with_memory(compiler: Compiler, memory_bytes: usize) -> Result<Self, LoadError> {
-        Ok(Self { shared: Shared::new(memory_bytes)?, compiler })
+        Ok(Self { shared: Shared::new(memory_bytes)?, compiler, logbook: Logbook::default() })
     }
 
-    /// Compiles (or loads from the cache), audits and links a component, and makes one instance of it as a trial.
+    /// What its plugins said last.
+    pub fn logbook(&self) -> &Logbook {
+        &self.logbook
+    }
+
+    /// Compiles (or loads from the cache), audits and links a component, and makes a smoke call.
     pub async fn load(&self, mut spec: Spec) -> Result<Plugin, LoadError> {
         spec.limits.memory_bytes = spec.limits.memory_bytes.min(MAX_MEMORY);
         let engine = &self.shared.engine;
@@ -88,6 +95,7 @@ impl Runtime {
                 spec.limits,
                 spec.services,
                 self.shared.budget.share(),
+                self.logbook.clone(),
             )),
             shared: self.shared.clone(),
             world,
@@ -198,15 +206,24 @@ impl Plugin {
     pub fn health(&self) -> Health {
         self.0.ground.health()
     }
+
+    /// The smoke call: an instance, and the function of its kind that only says what it is, where there is one.
     async fn try_instance(&self) -> Result<(), CallError> {
-        self.run(&Context::node(), "instantiation", |store, inner| {
+        let node = Context::node();
+        self.run(&node, "instantiation", |store, inner| {
             Box::pin(async move {
                 inner.world.instance_pre().instantiate_async(&mut *store).await?;
                 inner.ground.begins_with(store.data().accountant.memory);
                 Ok(())
             })
         })
-        .await
+        .await?;
+        match self.0.kind {
+            PluginKind::Search => self.parameters(&node).await.map(drop),
+            PluginKind::Payment => self.describe_payment(&node).await.map(drop),
+            PluginKind::Drm => self.describe_drm(&node).await.map(drop),
+            PluginKind::Advocacy | PluginKind::Storefront => Ok(()),
+        }
     }
 
     fn no(&self, wanted: &'static str) -> CallError {
