@@ -7,7 +7,7 @@ use fondaco_schemas::{EntitlementId, Offer, OrderId, PaymentId, Release, Release
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{base64, cbor64, exact};
-use crate::{Closing, Ending, EntitlementBody, Error, PaymentEvent, PluginChange, Result};
+use crate::{Closing, Ending, EntitlementBody, Error, PaymentEvent, PluginChange, Result, TrustSeen};
 
 macro_rules! events {
     ($($name:ident = $kind:literal,)*) => {
@@ -48,6 +48,7 @@ events! {
     EntitlementGranted = "entitlement.granted",
     EntitlementEnded = "entitlement.ended",
     PluginChange = "plugin.changed",
+    TrustSeen = "trust.seen",
 }
 
 /// A verified release entered the catalogue.

@@ -28,6 +28,7 @@ mod schema;
 mod session;
 mod stats;
 mod tally;
+mod trust;
 mod writer;
 
 pub use catalogue::{FileUse, Page, Recorded};
@@ -46,3 +47,4 @@ pub use sales::Outcome;
 pub use session::{NewSession, Session};
 pub use stats::Stats;
 pub use tally::Purchases;
+pub use trust::TrustSeen;

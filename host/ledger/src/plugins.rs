@@ -66,6 +66,36 @@ pub enum PluginAct {
     },
     /// It was removed. Its highest version is remembered.
     Removed,
+    /// A version waits for the operator's consent.
+    Held {
+        /// Which version.
+        version: Version,
+        /// BLAKE3 of the bundle, lower-case hex.
+        bundle: String,
+        /// What it asks for beyond what was consented to.
+        asks: Vec<String>,
+    },
+    /// It went back to the version before. The highest version stays what it was.
+    RolledBack {
+        /// From which version.
+        from: Version,
+        /// To which.
+        to: Version,
+        /// Why.
+        reason: String,
+    },
+    /// This very version is kept until it is unpinned.
+    Pinned {
+        /// Which version.
+        version: Version,
+    },
+    /// Other versions may take its place again.
+    Unpinned,
+    /// It was running and was stopped, since it is no longer trusted.
+    Stopped {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// One line of a plugin's audit trail.
@@ -122,6 +152,9 @@ pub(crate) fn apply_changed(conn: &Connection, at: OffsetDateTime, e: &PluginCha
     match &e.act {
         // What was refused changes nothing but the log.
         PluginAct::Denied { .. } | PluginAct::Incidents { .. } => return Ok(()),
+        PluginAct::Held { .. } | PluginAct::Stopped { .. } => return Ok(()),
+        PluginAct::Pinned { .. } | PluginAct::Unpinned => return Ok(()),
+        PluginAct::RolledBack { to, .. } => record.version = Some(to.clone()),
         PluginAct::Installed { version, .. } => {
             record.highest = record.highest.max(Some(version.clone()));
             record.version = Some(version.clone());

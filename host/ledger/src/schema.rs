@@ -12,7 +12,8 @@ use crate::{Error, Result};
 const OLDEST_SQLITE: i32 = 3_051_003;
 
 /// Step n takes a file from schema n to n + 1. A step that was ever released is never edited.
-pub(crate) const STEPS: &[&str] = &["
+pub(crate) const STEPS: &[&str] = &[
+    "
     CREATE TABLE events(
         seq INTEGER PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, body BLOB NOT NULL, hash BLOB NOT NULL) STRICT;
     CREATE TRIGGER events_are_never_changed BEFORE UPDATE ON events
@@ -69,11 +70,26 @@ pub(crate) const STEPS: &[&str] = &["
         cookie BLOB PRIMARY KEY, handle TEXT NOT NULL UNIQUE, holder BLOB, created INTEGER NOT NULL,
         expires INTEGER NOT NULL) STRICT;
     CREATE INDEX sessions_by_end ON sessions(expires);
-"];
+",
+    "
+    CREATE TABLE trust(one INTEGER PRIMARY KEY CHECK(one = 1), serial INTEGER NOT NULL, digest TEXT NOT NULL) STRICT;
+",
+];
 
 /// The tables that are made from the log alone, children first.
-pub(crate) const PROJECTIONS: &[&str] =
-    &["entitlements", "reports", "parked", "payments", "orders", "files", "tags", "works", "releases", "plugins"];
+pub(crate) const PROJECTIONS: &[&str] = &[
+    "entitlements",
+    "reports",
+    "parked",
+    "payments",
+    "orders",
+    "files",
+    "tags",
+    "works",
+    "releases",
+    "plugins",
+    "trust",
+];
 
 /// Is the linked SQLite recent enough?
 pub(crate) fn check_sqlite() -> Result<()> {

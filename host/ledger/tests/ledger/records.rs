@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fondaco_ledger::{Error, EventKind, NewSession, PluginAct, PluginChange};
+use fondaco_ledger::{Error, EventKind, NewSession, PluginAct, PluginChange, TrustSeen};
 use time::Duration;
 
 use crate::*;
@@ -73,6 +73,37 @@ async fn the_highest_version_outlives_removal_and_refusals_only_stand_in_the_log
     assert_eq!(ledger.plugin_events(Some("p"), 100).await.unwrap().len(), 8);
     let log = ledger.events_since(0, 10).await.unwrap();
     assert_eq!(log[0].body, br#"{"plugin":"p","act":"denied","reason":"unknown signer"}"#);
+}
+
+#[tokio::test]
+async fn going_back_changes_the_version_and_not_the_highest() {
+    let (_dir, ledger) = fresh();
+    let version = |text: &str| text.parse::<semver::Version>().unwrap();
+    let record = async |act| ledger.record_plugin(PluginChange { plugin: "p".into(), act }, START).await.unwrap();
+    for v in ["1.0.0", "2.0.0"] {
+        record(PluginAct::Installed { version: version(v), bundle: "ab".into() }).await;
+    }
+    let back = PluginAct::RolledBack { from: version("2.0.0"), to: version("1.0.0"), reason: "it failed".into() };
+    record(back).await;
+    record(PluginAct::Held { version: version("3.0.0"), bundle: "cd".into(), asks: vec!["mail".into()] }).await;
+    let found = ledger.plugin("p").await.unwrap().unwrap();
+    assert_eq!((found.version, found.highest), (Some(version("1.0.0")), Some(version("2.0.0"))));
+}
+
+#[tokio::test]
+async fn the_highest_serial_of_the_trust_file_is_remembered() {
+    let (dir, ledger) = fresh();
+    assert_eq!(ledger.trust_seen().await.unwrap(), None);
+    let seen = |serial, digest: &str| TrustSeen { serial, digest: digest.into() };
+    for next in [seen(3, "aa"), seen(7, "bb"), seen(7, "cc"), seen(5, "dd")] {
+        ledger.record_trust(next, START).await.unwrap();
+    }
+    assert_eq!(ledger.trust_seen().await.unwrap(), Some(seen(7, "cc")));
+    ledger.rebuild().await.unwrap();
+    assert_eq!(ledger.trust_seen().await.unwrap(), Some(seen(7, "cc")), "a rebuild gives the same");
+    ledger.close().await;
+    drop(ledger);
+    assert_eq!(open(&dir.path().join("ledger.db")).trust_seen().await.unwrap(), Some(seen(7, "cc")));
 }
 
 #[tokio::test]

@@ -55,6 +55,11 @@ fn words(act: &PluginAct) -> String {
             format!("{version} since {since}: {}", parts.join("; "))
         }
         PluginAct::Removed => "removed".into(),
+        PluginAct::Held { version, asks, .. } => format!("held {version}, which asks for more ({})", asks.join("; ")),
+        PluginAct::RolledBack { from, to, reason } => format!("went back from {from} to {to}: {reason}"),
+        PluginAct::Pinned { version } => format!("pinned to {version}"),
+        PluginAct::Unpinned => "not pinned any more".into(),
+        PluginAct::Stopped { reason } => format!("stopped: {reason}"),
     }
 }
 
