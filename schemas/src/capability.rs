@@ -368,6 +368,18 @@ impl Grants {
         self.0.contains_key(&capability)
     }
 
+    /// What either holds: the larger quota, all hosts. A quota that is not said is no more than the other's.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let mut both = self.clone();
+        for (capability, grant) in &other.0 {
+            let mine = both.0.entry(*capability).or_default();
+            mine.quota = mine.quota.max(grant.quota);
+            mine.hosts = sorted(mine.hosts.iter().chain(&grant.hosts).cloned().collect());
+        }
+        both
+    }
+
     /// Reads the key `key` of a plugin's table: a list of names, or a table with limits.
     pub(crate) fn read(table: &mut Table<'_>, key: &'static str) -> Self {
         if table.is_list(key) {

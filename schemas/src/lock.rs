@@ -19,6 +19,9 @@ pub struct Lock {
     /// By id.
     #[serde(default)]
     pub plugins: BTreeMap<PluginId, LockedPlugin>,
+    /// What waits for the operator's consent, by id: updates of installed plugins, and plugins that are new here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub held: BTreeMap<PluginId, Held>,
 }
 
 /// An installed plugin.
@@ -35,36 +38,88 @@ pub struct LockedPlugin {
     pub consent: BlobHash,
     /// Whose signatures were accepted.
     pub signers: Vec<PublicKey>,
+    /// No other version takes its place.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
+    /// It is new, and its first calls are watched: where they fail, the version before comes back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trial: bool,
+    /// What was consented to.
+    #[serde(default)]
+    pub granted: Grants,
+    /// The other version that is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Previous>,
+}
+
+/// A version that is kept beside the one that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Previous {
+    /// Which.
+    pub version: semver::Version,
+    /// BLAKE3 of its bundle.
+    pub bundle: BlobHash,
+    /// As [`LockedPlugin::consent`].
+    pub consent: BlobHash,
+    /// Whose signatures were accepted.
+    pub signers: Vec<PublicKey>,
+    /// Why it was left for an older one; absent: it was the version before, and can be gone back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<String>,
     /// What was consented to.
     #[serde(default)]
     pub granted: Grants,
 }
 
-impl LockedPlugin {
-    /// What the manifest needs beyond what was consented to, as lines for a person; empty: nothing new.
-    pub fn news(&self, requested: &Requested) -> Vec<String> {
-        let mut news = Vec::new();
-        for (capability, ask) in &requested.0 {
-            let Some(granted) = self.granted.0.get(capability) else {
-                news.push(format!("{capability}: {}", capability.meaning()));
-                continue;
-            };
-            if let (Some(asked), Some(had)) = (ask.quota, granted.quota)
-                && asked > had
-            {
-                news.push(format!("{capability}: up to {asked}, so far {had}"));
-            }
-            let hosts = ask.hosts.iter().filter(|h| !granted.hosts.contains(h));
-            news.extend(hosts.map(|h| format!("{capability}: call {h}")));
+/// A version that is not run before the operator agrees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Held {
+    /// Which.
+    pub version: semver::Version,
+    /// BLAKE3 of its bundle.
+    pub bundle: BlobHash,
+    /// What it asks for beyond what was consented to, in words.
+    pub asks: Vec<String>,
+}
+
+/// What a manifest asks for beyond `had`, as lines for a person; empty: nothing new.
+pub fn beyond(requested: &Requested, had: &Grants) -> Vec<String> {
+    let mut news = Vec::new();
+    for (capability, ask) in &requested.0 {
+        let Some(granted) = had.0.get(capability) else {
+            let hosts: Vec<String> = ask.hosts.iter().map(ToString::to_string).collect();
+            let hosts = if hosts.is_empty() { String::new() } else { format!(": {}", hosts.join(", ")) };
+            news.push(format!("{capability}: {}{hosts}", capability.meaning()));
+            continue;
+        };
+        if let (Some(asked), Some(had)) = (ask.quota, granted.quota)
+            && asked > had
+        {
+            news.push(format!("{capability}: up to {asked}, so far {had}"));
         }
-        news
+        let hosts = ask.hosts.iter().filter(|h| !granted.hosts.contains(h));
+        news.extend(hosts.map(|h| format!("{capability}: call {h}")));
+    }
+    news
+}
+
+impl LockedPlugin {
+    /// This version as one that is kept beside another; `left`: why it was left, if not for a newer one.
+    pub fn into_previous(self, left: Option<String>) -> Previous {
+        let Self { version, bundle, consent, signers, granted, .. } = self;
+        Previous { version, bundle, consent, signers, left, granted }
     }
 }
 
 impl Lock {
     /// Reads `fondaco.lock`.
     pub fn parse(text: &str) -> Result<Self, Problems> {
-        read(LOCK_FILE, text, |t| Some(Self { plugins: t.map("plugins", |_: &PluginId, t| LockedPlugin::read(t)) }))
+        read(LOCK_FILE, text, |t| {
+            let plugins = t.map("plugins", |_: &PluginId, t| LockedPlugin::read(t));
+            Some(Self { plugins, held: t.map("held", |_: &PluginId, t| Held::read(t)) })
+        })
     }
 
     /// The text of `fondaco.lock`, which reads back as the same.
@@ -78,7 +133,27 @@ impl LockedPlugin {
         let (version, highest) = (t.required("version"), t.required("highest"));
         let (bundle, consent) = (t.required("bundle"), t.required("consent"));
         let (signers, granted) = (t.list("signers"), Grants::read(t, "granted"));
-        Some(Self { version: version?, highest: highest?, bundle: bundle?, consent: consent?, signers, granted })
+        let pinned = t.flag("pinned").unwrap_or_default();
+        let trial = t.flag("trial").unwrap_or_default();
+        let previous = t.table("previous", Previous::read).flatten();
+        let (version, highest, bundle, consent) = (version?, highest?, bundle?, consent?);
+        Some(Self { version, highest, bundle, consent, signers, pinned, trial, granted, previous })
+    }
+}
+
+impl Previous {
+    fn read(t: &mut Table<'_>) -> Option<Self> {
+        let (version, bundle, consent) = (t.required("version"), t.required("bundle"), t.required("consent"));
+        let (signers, left, granted) = (t.list("signers"), t.optional("left"), Grants::read(t, "granted"));
+        Some(Self { version: version?, bundle: bundle?, consent: consent?, signers, left, granted })
+    }
+}
+
+impl Held {
+    fn read(t: &mut Table<'_>) -> Option<Self> {
+        let (version, bundle) = (t.required("version"), t.required("bundle"));
+        let asks = t.list("asks");
+        Some(Self { version: version?, bundle: bundle?, asks })
     }
 }
 
@@ -104,14 +179,24 @@ mod tests {
             bundle,
             consent,
             signers: vec![PublicKey::new([3; 32])],
+            pinned: false,
+            trial: false,
             granted,
+            previous: None,
         }
     }
 
     #[test]
     fn reads_back_as_it_was_written() {
         let granted = requested("[capabilities.storage]\n[capabilities.http]\nhosts = [\"https://a.example\"]\n").all();
-        let lock = Lock { plugins: [(ID.parse().unwrap(), locked(granted))].into() };
+        let plain = Lock { plugins: [(ID.parse().unwrap(), locked(granted.clone()))].into(), ..Lock::default() };
+        assert_eq!(Lock::parse(&plain.to_toml().unwrap()).unwrap(), plain);
+        let left = Some("5 of its first 5 calls failed: \"why\"\nand more".to_owned());
+        let previous = Some(locked(granted.clone()).into_previous(left));
+        let all = LockedPlugin { pinned: true, trial: true, previous, ..locked(granted) };
+        let asks = vec!["mail: send mail".to_owned(), "storage: up to 17MiB, so far 16MiB".to_owned()];
+        let held = Held { version: semver::Version::new(2, 0, 0), bundle: BlobHash::new([4; 32]), asks };
+        let lock = Lock { plugins: [(ID.parse().unwrap(), all)].into(), held: [(ID.parse().unwrap(), held)].into() };
         assert_eq!(Lock::parse(&lock.to_toml().unwrap()).unwrap(), lock);
         assert_eq!(Lock::parse("").unwrap(), Lock::default());
     }
@@ -119,11 +204,10 @@ mod tests {
     #[test]
     fn names_what_an_update_asks_for_beyond_the_consent() {
         let had = requested("[capabilities.storage]\n[capabilities.http]\nhosts = [\"https://a.example\"]\n");
-        let locked = locked(had.all());
-        assert_eq!(locked.news(&had), Vec::<String>::new());
+        assert_eq!(beyond(&had, &had.all()), Vec::<String>::new());
         let more = "[capabilities.storage]\nquota = \"17MiB\"\n[capabilities.mail]\n\
                     [capabilities.http]\nhosts = [\"https://a.example\", \"https://b.example\"]\n";
-        let news = locked.news(&requested(more));
+        let news = beyond(&requested(more), &had.all());
         assert_eq!(
             news,
             [
@@ -132,6 +216,8 @@ mod tests {
                 "storage: up to 17MiB, so far 16MiB"
             ]
         );
-        assert!(!locked.granted.has(Capability::Mail));
+        // What is granted and asked for no longer is kept: the version before may need it.
+        let both = had.all().and(&requested("[capabilities.storage]\nquota = \"1MiB\"\n[capabilities.mail]\n").all());
+        assert!(both.has(Capability::Mail) && beyond(&had, &both).is_empty(), "{both:?}");
     }
 }

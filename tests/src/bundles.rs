@@ -121,3 +121,44 @@ pub fn repack(plugin: &str, into: &Path, key: Option<&Key>, change: impl Fn(Stri
     let answer: Value = serde_json::from_str(&program::answer(&mut command)?)?;
     Ok(text(&answer, "bundle")?.into())
 }
+
+/// A storefront that answers at once, built once: `tests/guests/plain-shop`.
+#[derive(Clone, Debug)]
+pub struct PlainShop {
+    component: PathBuf,
+}
+
+/// Its id.
+pub const PLAIN_SHOP: &str = "org.fondaco.plain-shop";
+
+impl PlainShop {
+    /// Builds it, on the profile that plugins are built with.
+    pub fn build() -> Result<Self> {
+        let mut command = workspace::cargo();
+        command.args(["build", "--quiet", "--profile", "plugin", "--target", workspace::TARGET, "-p", "plain-shop"]);
+        command.arg("--target-dir").arg(workspace::target()?);
+        program::answer(&mut command)?;
+        Ok(Self { component: workspace::target()?.join(workspace::TARGET).join("plugin/plain_shop.wasm") })
+    }
+
+    /// Packs it as some version, with more lines in its manifest, into a folder of its own below `into`.
+    pub fn pack(&self, version: &str, more: &str, into: &Path, key: &Key) -> Result<PathBuf> {
+        let folder = into.join(format!("plain-shop-{version}-{}", more.len()));
+        program::remove(&folder)?;
+        fs::create_dir_all(&folder)?;
+        let manifest = format!(
+            "schema = 1\nid = \"{PLAIN_SHOP}\"\nversion = \"{version}\"\nkind = \"storefront\"\napi = \"^0.2\"\n\
+             component = \"plugin.wasm\"\nlicense = \"MIT OR Apache-2.0\"\n\
+             [text.en]\nname = \"Plain shop\"\nsummary = \"Answers at once\"\n\
+             [settings]\nschema = \"settings.schema.json\"\n{more}"
+        );
+        fs::write(folder.join("plugin.toml"), manifest)?;
+        let schema = r#"{"type":"object","properties":{"greeting":{"type":"string"}},"additionalProperties":false}"#;
+        fs::write(folder.join("settings.schema.json"), schema)?;
+        let mut command = tool()?;
+        command.args(["--json", "pack", "--released", RELEASED, "--path"]).arg(&folder).arg("--out").arg(&folder);
+        command.arg("--component").arg(&self.component).arg("--key").arg(&key.file);
+        let answer: Value = serde_json::from_str(&program::answer(&mut command)?)?;
+        Ok(text(&answer, "bundle")?.into())
+    }
+}

@@ -6,6 +6,7 @@ pub mod html;
 pub mod http;
 pub mod node;
 pub mod program;
+pub mod reloads;
 pub mod tasks;
 pub mod tools;
 pub mod visitor;

@@ -121,6 +121,14 @@ impl Running {
         Ok(program::tail(&fs::read_to_string(&self.log)?, 40))
     }
 
+    /// How much memory it holds in the machine, in bytes (`VmRSS` of proc(5)).
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let kib =
+            status.lines().find_map(|l| l.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kib.map(|kib| kib << 10).context("the system does not say how much memory the node holds")
+    }
+
     /// Stops it as whoever supervises it would, and gives its exit code.
     pub fn stop(mut self) -> Result<i32> {
         let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("the node has no process id")?;

@@ -15,7 +15,8 @@ const DETAIL: &str = "The shop's pages are out of order for the moment. Files an
 /// The answer to a request that the storefront did not answer: 503, and when to try again.
 pub(crate) fn page(market: &Market, headers: &HeaderMap, kind: &str, again: Duration) -> Answer {
     let mut answer = if wants_html(headers) {
-        let mut page = plain("text/html; charset=utf-8", html(&market.brand().name, market.theme().logo.is_some()));
+        let looks = market.looks();
+        let mut page = plain("text/html; charset=utf-8", html(&looks.brand.name, looks.theme.logo.is_some()));
         *page.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         set(page.headers_mut(), header::CACHE_CONTROL, "no-store");
         page

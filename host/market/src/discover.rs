@@ -25,7 +25,7 @@ const MAX_HITS: u32 = 100;
 
 impl Market {
     fn providers(&self) -> Vec<Plugin> {
-        self.of_kind(PluginKind::Search, &self.0.parts.shop.search).into_iter().map(|(_, i)| i.plugin).collect()
+        self.of_kind(PluginKind::Search, &self.looks().shop.search).into_iter().map(|(_, i)| i.plugin).collect()
     }
 
     /// Asks all providers and merges what they answer.

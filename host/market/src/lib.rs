@@ -48,12 +48,10 @@ pub use visitors::Cookie;
 pub struct Parts {
     /// The deployment's folder: themes and assets lie there.
     pub folder: PathBuf,
-    /// What people see.
-    pub brand: Brand,
+    /// What people see at first.
+    pub looks: Looks,
     /// Where people see it.
     pub base_url: String,
-    /// Which plugins have which role.
-    pub shop: Shop,
     /// The blobs.
     pub store: Store,
     /// The log.
@@ -62,7 +60,16 @@ pub struct Parts {
     pub keys: NodeKeys,
     /// What releases are signed with.
     pub publisher: KeyPair,
-    /// The looks.
+}
+
+/// What the operator may change while the node runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Looks {
+    /// What people see.
+    pub brand: Brand,
+    /// Which plugins have which role.
+    pub shop: Shop,
+    /// What it looks like.
     pub theme: Theme,
 }
 
@@ -72,6 +79,8 @@ pub struct Market(Arc<Inner>);
 
 pub(crate) struct Inner {
     parts: Parts,
+    /// What may change while the node runs, replaced as a whole.
+    looks: RwLock<Arc<Looks>>,
     plugins: RwLock<BTreeMap<PluginId, Installed>>,
     /// Wakes the feeding of search providers.
     changed: Notify,
@@ -107,8 +116,9 @@ impl Market {
     pub fn new(parts: Parts) -> Self {
         let (feeding, recording) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
         let (plugins, changed) = (RwLock::default(), Notify::new());
+        let looks = RwLock::new(Arc::new(parts.looks.clone()));
         let trail = Mutex::default();
-        Self(Arc::new(Inner { parts, plugins, changed, feeding, recording, trail }))
+        Self(Arc::new(Inner { parts, looks, plugins, changed, feeding, recording, trail }))
     }
 
     /// What answers a plugin's calls of the node.
@@ -116,16 +126,18 @@ impl Market {
         Arc::new(lend::Lender::new(Arc::downgrade(&self.0), id.clone(), lending))
     }
 
-    /// Puts a plugin in its place; calls that are under way end with the one before.
-    pub fn install(&self, id: PluginId, installed: Installed) {
+    /// Puts a plugin in its place. The one before is handed out: calls that are under way end on it, and whoever swaps
+    /// gives it up ([`Plugin::retire`]).
+    pub fn install(&self, id: PluginId, installed: Installed) -> Option<Plugin> {
         self.watch(&installed.plugin);
-        self.0.plugins.write().unwrap_or_else(PoisonError::into_inner).insert(id, installed);
+        let before = self.0.plugins.write().unwrap_or_else(PoisonError::into_inner).insert(id, installed);
         self.0.changed.notify_one();
+        before.map(|i| i.plugin)
     }
 
-    /// Takes a plugin out.
-    pub fn remove(&self, id: &PluginId) -> bool {
-        self.0.plugins.write().unwrap_or_else(PoisonError::into_inner).remove(id).is_some()
+    /// Takes a plugin out, and hands it out as [`Market::install`] does.
+    pub fn remove(&self, id: &PluginId) -> Option<Plugin> {
+        self.0.plugins.write().unwrap_or_else(PoisonError::into_inner).remove(id).map(|i| i.plugin)
     }
 
     /// All plugins that run, by id.
@@ -150,7 +162,7 @@ impl Market {
 
     /// The storefront that answers the public.
     pub fn storefront(&self) -> Option<Plugin> {
-        let chosen: Vec<PluginId> = self.0.parts.shop.storefront.iter().cloned().collect();
+        let chosen: Vec<PluginId> = self.looks().shop.storefront.iter().cloned().collect();
         self.of_kind(PluginKind::Storefront, &chosen).into_iter().next().map(|(_, i)| i.plugin)
     }
 
@@ -166,17 +178,17 @@ impl Market {
     pub fn keys(&self) -> &NodeKeys {
         &self.0.parts.keys
     }
-    /// The brand.
-    pub fn brand(&self) -> &Brand {
-        &self.0.parts.brand
+    /// Brand, roles and theme, as they are now.
+    pub fn looks(&self) -> Arc<Looks> {
+        self.0.looks.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+    /// Replaces brand, roles and theme, all at once.
+    pub fn set_looks(&self, looks: Looks) {
+        *self.0.looks.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(looks);
     }
     /// Where the public finds the node, without a `/` at its end.
     pub fn base_url(&self) -> &str {
         &self.0.parts.base_url
-    }
-    /// The looks.
-    pub fn theme(&self) -> &Theme {
-        &self.0.parts.theme
     }
 
     /// Can the node do its work?
@@ -248,7 +260,8 @@ impl Market {
     }
 
     fn wit_brand(&self) -> settings::Brand {
-        let brand = self.brand();
+        let looks = self.looks();
+        let brand = &looks.brand;
         let mut locales: Vec<String> = brand.locales.iter().map(|l| l.as_str().to_owned()).collect();
         if locales.is_empty() {
             locales.push(brand.locale.as_str().to_owned());
@@ -260,7 +273,7 @@ impl Market {
             locales,
             base_url: self.base_url().to_owned(),
             colors: brand.colors.iter().map(|(k, v)| (k.clone(), v.as_str().to_owned())).collect(),
-            logo: self.theme().logo.as_ref().map(|_| "/theme/logo".to_owned()),
+            logo: looks.theme.logo.as_ref().map(|_| "/theme/logo".to_owned()),
             contact: brand.contact.clone(),
         }
     }

@@ -46,7 +46,7 @@ impl Market {
     }
 
     fn payment_plugins(&self) -> Vec<(fondaco_schemas::PluginId, crate::Installed)> {
-        self.of_kind(PluginKind::Payment, &self.0.parts.shop.payments)
+        self.of_kind(PluginKind::Payment, &self.looks().shop.payments)
     }
 
     async fn offer(&self, work: &str, offer: &str) -> Result<(fondaco_schemas::Work, Offer), Error> {
@@ -64,7 +64,8 @@ impl Market {
         offer: &str,
     ) -> Result<Vec<commerce::Gateway>, Error> {
         let (_, offer) = self.offer(work, offer).await?;
-        let locale = self.brand().locale.as_str();
+        let looks = self.looks();
+        let locale = looks.brand.locale.as_str();
         let mut fitting = Vec::new();
         for (id, installed) in self.payment_plugins() {
             match installed.plugin.describe_payment(context).await {
@@ -205,7 +206,7 @@ impl Market {
             cancel_url: format!("{base}/orders/{}", order.id),
             webhook_url: format!("{base}/webhooks/{gateway}"),
             resource_url: format!("{base}/orders/{}", order.id),
-            locale: self.brand().locale.as_str().to_owned(),
+            locale: self.looks().brand.locale.as_str().to_owned(),
             test_mode: false,
             input,
         })

@@ -14,7 +14,7 @@ const FEWEST_BUYERS: u64 = 3;
 
 impl Market {
     fn modules(&self) -> Vec<Plugin> {
-        self.of_kind(PluginKind::Advocacy, &self.0.parts.shop.advocacy).into_iter().map(|(_, i)| i.plugin).collect()
+        self.of_kind(PluginKind::Advocacy, &self.looks().shop.advocacy).into_iter().map(|(_, i)| i.plugin).collect()
     }
 
     /// The campaigns that run now.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use fondaco_schemas::deployment::Brand;
 
 /// What the gateway serves under `/theme`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Theme {
     /// `:root { --color-brand: … }`.
     pub css: String,
@@ -17,7 +17,7 @@ pub struct Theme {
 }
 
 /// A picture.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logo {
     /// Its media type.
     pub media_type: String,

@@ -88,7 +88,7 @@ impl Market {
                     .into(),
             ));
         }
-        Ok(self.own_library(cookie)?.to_text(&self.brand().name))
+        Ok(self.own_library(cookie)?.to_text(&self.looks().brand.name))
     }
 
     /// The same visitor with the library of a key file.

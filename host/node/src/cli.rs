@@ -245,7 +245,8 @@ pub struct Get {
 pub enum Plugin {
     /// Install a bundle: show what it asks for, ask for consent, try it, put it in place.
     Install {
-        /// The bundle, a `.fondaco` file; or a plugin of a registry: `org.example.shelf`, `org.example.shelf@1.4.0`.
+        /// The bundle, a `.fondaco` file; a folder, for the highest version of each plugin in it that fits fondaco.toml; or a
+        /// plugin of a registry: `org.example.shelf`, `org.example.shelf@1.4.0`.
         bundle: PathBuf,
         /// From this registry; absent: from any that fondaco.toml names.
         #[arg(long, value_name = "NAME")]
@@ -256,8 +257,22 @@ pub enum Plugin {
         /// Allow a version below the highest that was installed.
         #[arg(long)]
         allow_rollback: bool,
-        /// The bundle that somebody was asked about.
+        /// The bundles that somebody was asked about.
         #[arg(skip)]
+        expect: Vec<BlobHash>,
+    },
+    /// Bring newer versions in. One that asks for more than was granted is held, and the one before keeps running.
+    Update {
+        /// Of this plugin; absent: of all.
+        id: Option<PluginId>,
+        /// A bundle, or a folder of them; absent: what is held.
+        #[arg(long, value_name = "FILE|FOLDER")]
+        from: Option<PathBuf>,
+        /// Grant what it asks for: `all`, or names of capabilities.
+        #[arg(long, value_delimiter = ',', value_name = "CAPABILITY")]
+        grant: Option<Vec<String>>,
+        /// Take only the bundle with this BLAKE3, as `plugin info` shows it.
+        #[arg(long, value_name = "HEX", requires = "id")]
         expect: Option<BlobHash>,
     },
     /// Search the registries that fondaco.toml names.
@@ -273,6 +288,30 @@ pub enum Plugin {
         /// In this registry only.
         #[arg(long, value_name = "NAME")]
         registry: Option<RegistryName>,
+    },
+    /// Go back to the version before. What lies between stays refused.
+    Rollback {
+        /// Its id.
+        id: PluginId,
+    },
+    /// Keep exactly this version, whatever is offered.
+    Pin {
+        /// Its id.
+        id: PluginId,
+        /// Let other versions in again.
+        #[arg(long)]
+        off: bool,
+    },
+    /// Show what it printed last, and which of its calls failed.
+    Logs {
+        /// Its id.
+        id: PluginId,
+        /// Go on until ctrl-c.
+        #[arg(long, short)]
+        follow: bool,
+        /// At most so many lines of what there is.
+        #[arg(long, short = 'n', default_value_t = 100)]
+        lines: usize,
     },
     /// List the installed plugins.
     List,

@@ -67,7 +67,8 @@ pub async fn serve(listener: UnixListener, node: Arc<Node>, mut stop: watch::Rec
     while clients.join_next().await.is_some() {}
 }
 
-async fn told(stop: &mut watch::Receiver<bool>) {
+/// Waits until `stop` says true.
+pub async fn told(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|s| *s).await;
 }
 
@@ -92,7 +93,17 @@ async fn client(stream: UnixStream, node: Arc<Node>) {
         };
         let _ = sender.send(exit).await;
     });
-    while let Some(said) = said.recv().await {
+    let mut more = [0];
+    loop {
+        // A client says no more than its request: the end of what it says is that it left.
+        let said = tokio::select! {
+            said = said.recv() => said,
+            read = reader.read(&mut more) => match read {
+                Ok(n) if n > 0 => continue,
+                _ => break,
+            },
+        };
+        let Some(said) = said else { break };
         let Ok(mut line) = serde_json::to_string(&said) else { continue };
         line.push('\n');
         match tokio::time::timeout(LISTENING, write.write_all(line.as_bytes())).await {

@@ -117,6 +117,9 @@ async fn on_data(folder: &Folder, command: NodeCommand, json: bool, out: &Out) -
     if let Some(done) = control::ask(&folder.socket(&deployment), &command, json, out).await {
         return done;
     }
+    if let NodeCommand::Plugin(cli::Plugin::Logs { .. }) = &command {
+        return Err(Fail::unavailable("the node is not running, and keeps what plugins print only while it runs"));
+    }
     let node = Node::open(folder.clone(), None).await?;
     let done = commands::run(&node, command, json, out).await;
     node.close().await;
@@ -139,8 +142,8 @@ fn prepared(folder: &Folder, command: NodeCommand, out: &Out) -> Done<NodeComman
         }
         NodeCommand::Plugin(cli::Plugin::Install { bundle, registry, grant: None, allow_rollback, .. }) => {
             let bundle = full(bundle);
-            let (grant, digest) = commands::consent(folder, &bundle, allow_rollback, out)?;
-            let (grant, expect) = (Some(grant), Some(digest));
+            let (grant, expect) = commands::consent(folder, &bundle, allow_rollback, out)?;
+            let grant = Some(grant);
             NodeCommand::Plugin(cli::Plugin::Install { bundle, registry, grant, allow_rollback, expect })
         }
         NodeCommand::Plugin(command) => NodeCommand::Plugin(commands::absolute(command)),

@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use fondaco_ledger::{EntitlementBody, Ledger};
-use fondaco_market::{Market, NodeKeys, Parts, Theme};
+use fondaco_market::{Looks, Market, NodeKeys, Parts, Theme};
 use fondaco_runtime::{Compiler, Runtime};
 use fondaco_schemas::{Deployment, Entitlement};
 use fondaco_store::{Options, Store};
-use fondaco_trust::KeyPair;
-use tokio::sync::Mutex;
+use fondaco_trust::{KeyPair, TrustStore};
+use tokio::sync::{Mutex, watch};
 
 use crate::fail::{Done, Fail, chain};
 use crate::folder::Folder;
-use crate::plugins;
+use crate::plugins::{self, Places, Trusted};
 
 /// An opened deployment.
 pub struct Node {
@@ -28,6 +28,12 @@ pub struct Node {
     pub runtime: Runtime,
     /// One change of the installed plugins at a time.
     pub installing: Mutex<()>,
+    /// What runs, and what it was made of.
+    pub places: Places,
+    /// Which trust file was accepted last.
+    pub trusted: Trusted,
+    /// Says true once the node stops.
+    pub stopping: watch::Sender<bool>,
 }
 
 impl Node {
@@ -56,18 +62,23 @@ impl Node {
         }
         let market = Market::new(Parts {
             folder: folder.path().to_owned(),
-            brand: deployment.brand.clone(),
+            looks: Looks { brand: deployment.brand.clone(), shop: deployment.shop.clone(), theme },
             base_url: base_url.unwrap_or_else(|| deployment.base_url()),
-            shop: deployment.shop.clone(),
             store,
             ledger,
             keys,
             publisher,
-            theme,
         });
-        let node = Self { folder, deployment, market, runtime, installing: Mutex::new(()) };
+        let trusted = Trusted::remembered(market.ledger()).await?;
+        let (installing, places, stopping) = (Mutex::new(()), Places::default(), watch::Sender::new(false));
+        let node = Self { folder, deployment, market, runtime, installing, places, trusted, stopping };
         plugins::load_all(&node).await?;
         Ok(node)
+    }
+
+    /// `trust.toml`, if it is not older than one that was accepted before.
+    pub async fn trust(&self) -> Done<TrustStore> {
+        self.trusted.read(&self.folder, self.market.ledger()).await
     }
 
     /// Closes the ledger, which ends its writer.

@@ -62,6 +62,11 @@ impl Out {
         }
     }
 
+    /// Has the client left?
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Client(sender) if sender.is_closed())
+    }
+
     /// A remark.
     pub fn note(&self, text: impl Into<String>) {
         self.say(Said::Note(text.into()));

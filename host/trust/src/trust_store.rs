@@ -17,7 +17,7 @@ pub enum TrustError {
     Problems(#[from] Problems),
     /// It is older than one that was seen.
     #[error(
-        "trust.toml has the serial {found}, and {seen} was seen before: an old file was put back, or the serial was not counted up"
+        "trust.toml has the serial {found}, and {seen} was seen before: an old file was put back, or the serial was not counted up; if this is the right file, count it up beyond {seen}"
     )]
     Serial {
         /// What it says.

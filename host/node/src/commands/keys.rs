@@ -61,7 +61,7 @@ pub fn trust(folder: &Folder, command: &Trust, json: bool, out: &Out) -> Done {
             out.result(
                 json,
                 || serde_json::json!({ "revoked": what }),
-                || "revoked; a running node takes it in when it is started again".into(),
+                || "revoked; a running node stops what this concerns at once".into(),
             );
         }
         Trust::List => {

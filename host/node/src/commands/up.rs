@@ -6,7 +6,6 @@ use std::sync::Arc;
 use fondaco_gateway::{Gateway, Limits};
 use fondaco_schemas::Deployment;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
 
 use crate::cli::Up;
 use crate::control;
@@ -14,6 +13,7 @@ use crate::fail::{Done, Fail};
 use crate::folder::Folder;
 use crate::node::Node;
 use crate::out::Out;
+use crate::plugins;
 
 /// How long each part may take to stop; the gateway drains within less.
 const STOPPING: std::time::Duration = std::time::Duration::from_secs(15);
@@ -30,7 +30,7 @@ pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
     let socket = control::listen(&node.folder.socket(&node.deployment))?;
     let gateway = Gateway::new(listener, node.market.clone(), limits(&node.deployment));
     let url = node.market.base_url().to_owned();
-    let (stop, stopped) = watch::channel(false);
+    let stopped = node.stopping.subscribe();
     // Before anybody is told that the node is up: from then on it may be told to stop.
     let mut signals = Signals::new()?;
 
@@ -51,6 +51,8 @@ pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
         let (market, stopped) = (node.market.clone(), stopped.clone());
         async move { market.keep_trail(stopped).await }
     });
+    let watching = tokio::spawn(plugins::keep_watching(node.clone(), stopped.clone()));
+    let trying = tokio::spawn(plugins::keep_watching_trials(node.clone(), stopped.clone()));
     let controlling = tokio::spawn(control::serve(socket, node.clone(), stopped));
 
     out.result(
@@ -62,12 +64,12 @@ pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
     if !json {
         out.note("stopping; once more stops at once");
     }
-    let _ = stop.send(true);
+    node.stopping.send_replace(true);
     tokio::spawn(async move {
         signals.next().await;
         std::process::exit(1);
     });
-    for mut task in [serving, feeding, settling, tidying, auditing, controlling] {
+    for mut task in [serving, feeding, settling, tidying, auditing, watching, trying, controlling] {
         match tokio::time::timeout(STOPPING, &mut task).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "a part of the node did not stop as it should"),
