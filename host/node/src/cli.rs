@@ -268,6 +268,9 @@ pub enum Plugin {
         /// A bundle, or a folder of them; absent: what is held.
         #[arg(long, value_name = "FILE|FOLDER")]
         from: Option<PathBuf>,
+        /// From this registry.
+        #[arg(long, value_name = "NAME", requires = "id", conflicts_with = "from")]
+        registry: Option<RegistryName>,
         /// Grant what it asks for: `all`, or names of capabilities.
         #[arg(long, value_delimiter = ',', value_name = "CAPABILITY")]
         grant: Option<Vec<String>>,

@@ -1,6 +1,6 @@
-//! The plugin commands that ask registries: `plugin search`, `plugin outdated`, and `plugin install <id>`, whose bundle is
-//! fetched here and then goes the way of a file. Registries are asked by the program that was started, not by the running
-//! node: the network is the operator's errand.
+//! The plugin commands that ask registries: `plugin search`, `plugin outdated`, and `plugin install <id>` and
+//! `plugin update <id> --registry`, whose bundle is fetched here and then goes the way of a file. Registries are asked by
+//! the program that was started, not by the running node: the network is the operator's errand.
 
 use std::path::PathBuf;
 
@@ -30,6 +30,11 @@ pub async fn ask(folder: &Folder, command: NodeCommand, json: bool, out: &Out) -
             let bundle = fetched(folder, bundle, registry.as_ref(), json, out).await?;
             let install = Plugin::Install { bundle, registry: None, grant, allow_rollback, expect };
             Ok(Some(NodeCommand::Plugin(install)))
+        }
+        NodeCommand::Plugin(Plugin::Update { id: Some(id), registry: Some(registry), grant, expect, .. }) => {
+            let from = fetched(folder, id.as_str().into(), Some(&registry), json, out).await?;
+            let update = Plugin::Update { id: Some(id), from: Some(from), registry: None, grant, expect };
+            Ok(Some(NodeCommand::Plugin(update)))
         }
         other => Ok(Some(other)),
     }

@@ -34,7 +34,7 @@ pub async fn run(node: &Node, command: Plugin, json: bool, out: &Out) -> Done {
             node.market.feed().await?;
             Ok(())
         }
-        Plugin::Update { id, from, grant, expect } => {
+        Plugin::Update { id, from, grant, expect, .. } => {
             change::update(node, id.as_ref(), from.as_deref(), grant.as_deref(), expect, json, out).await
         }
         Plugin::Rollback { id } => change::roll_back(node, &id, json, out).await,
@@ -63,7 +63,9 @@ pub fn absolute(command: Plugin) -> Plugin {
         Plugin::Install { bundle, registry, grant, allow_rollback, expect } => {
             Plugin::Install { bundle: full(bundle), registry, grant, allow_rollback, expect }
         }
-        Plugin::Update { id, from, grant, expect } => Plugin::Update { id, from: from.map(full), grant, expect },
+        Plugin::Update { id, from, registry, grant, expect } => {
+            Plugin::Update { id, from: from.map(full), registry, grant, expect }
+        }
         Plugin::Verify { bundle } => Plugin::Verify { bundle: full(bundle) },
         Plugin::Run { id, tool, input, out } => Plugin::Run { id, tool, input, out: out.map(full) },
         other => other,
