@@ -10,10 +10,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ByteSize;
+use crate::origin::Hosts;
 use crate::problem::{Table, hint};
 
 /// What a plugin's storage may hold where its manifest names no quota.
 pub const DEFAULT_QUOTA: ByteSize = ByteSize::mib(16);
+/// What a plugin may send to web services and get from them in a day, together, where nobody says otherwise.
+pub const DEFAULT_HTTP_QUOTA: ByteSize = ByteSize::mib(256);
 
 /// What a plugin may be allowed to do. Settings are always there and need none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -137,92 +140,6 @@ pub fn gate(import: &str) -> Option<Gate> {
     (capability != Capability::Http).then_some(Gate::Needs(capability))
 }
 
-/// Why a text names no host to call.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no web origin: write scheme, lower-case host and perhaps port, such as \"https://api.example.org\"")]
-pub struct OriginError(String);
-
-/// Scheme, host and port of a web service (RFC 6454): `https://api.example.org`. No path, no wildcard.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "String", into = "String")]
-pub struct Origin(String);
-
-impl Origin {
-    /// Its text, without a default port.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-    /// Is what is sent there readable on the way?
-    pub fn is_plain(&self) -> bool {
-        self.0.starts_with("http://")
-    }
-}
-
-impl FromStr for Origin {
-    type Err = OriginError;
-    fn from_str(text: &str) -> Result<Self, OriginError> {
-        let refused = || OriginError(text.chars().take(80).collect());
-        let (scheme, default, rest) = match text.split_once("://") {
-            Some(("https", rest)) => ("https", 443, rest),
-            Some(("http", rest)) => ("http", 80, rest),
-            _ => return Err(refused()),
-        };
-        let end = if rest.starts_with('[') { rest.find(']').ok_or_else(refused)? + 1 } else { rest.len() };
-        let (host, port) = match rest.get(end..).and_then(|after| after.strip_prefix(':')) {
-            Some(port) => (rest.get(..end).unwrap_or_default(), Some(port)),
-            None => rest
-                .split_once(':')
-                .filter(|_| end == rest.len() && !rest.starts_with('['))
-                .map_or((rest, None), |(host, port)| (host, Some(port))),
-        };
-        if !is_host(host) {
-            return Err(refused());
-        }
-        let port = match port {
-            None => default,
-            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
-                digits.parse::<u16>().ok().filter(|p| *p > 0).ok_or_else(refused)?
-            }
-            Some(_) => return Err(refused()),
-        };
-        Ok(Self(if port == default { format!("{scheme}://{host}") } else { format!("{scheme}://{host}:{port}") }))
-    }
-}
-
-fn is_host(host: &str) -> bool {
-    if let Some(v6) = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
-        // One address has one text: the canonical one (RFC 5952), which the standard library writes.
-        return v6.parse::<std::net::Ipv6Addr>().is_ok_and(|a| a.to_string() == v6);
-    }
-    let label = |l: &str| {
-        (1..=63).contains(&l.len())
-            && l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && !l.starts_with('-')
-            && !l.ends_with('-')
-    };
-    // A name that ends in a number is an IPv4 address or nothing (WHATWG URL, "ends in a number").
-    let numeric = host.rsplit('.').next().is_some_and(|l| l.bytes().all(|b| b.is_ascii_digit()) || l.starts_with("0x"));
-    let address = host.parse::<std::net::Ipv4Addr>().is_ok();
-    host.len() <= 253 && host.split('.').all(label) && (!numeric || address)
-}
-
-impl TryFrom<String> for Origin {
-    type Error = OriginError;
-    fn try_from(text: String) -> Result<Self, OriginError> {
-        text.parse()
-    }
-}
-impl From<Origin> for String {
-    fn from(origin: Origin) -> Self {
-        origin.0
-    }
-}
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// A capability that a manifest requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -233,12 +150,12 @@ pub struct Ask {
     /// What it is for, in the author's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// `storage` only: the most that its space may hold.
+    /// `storage`: the most that its space may hold. `http`: bytes sent and received in a day.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quota: Option<ByteSize>,
     /// `http` only: the hosts to be called.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub hosts: Vec<Origin>,
+    pub hosts: Vec<Hosts>,
 }
 
 /// What a manifest requests. A request, never a grant.
@@ -248,14 +165,19 @@ pub struct Requested(pub BTreeMap<Capability, Ask>);
 
 /// A capability that the operator granted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Grant {
-    /// `storage` only; absent: as much as was requested.
+    /// `storage`: the most that its space may hold; absent, as much as was requested. `http`: bytes sent and received in
+    /// a day, also more than was requested; absent, 256 MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quota: Option<ByteSize>,
-    /// `http` only: always named one by one, so that the file shows who is called.
+    /// `http` only: always named, so that the file shows who is called. An address in place of a name may be a private
+    /// one, as the operator wrote it down.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub hosts: Vec<Origin>,
+    pub hosts: Vec<Hosts>,
+    /// `http` only: those of `hosts` whose names may lead to loopback and private addresses.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow_private: Vec<Hosts>,
 }
 
 /// What the operator granted; also what holds in the end.
@@ -274,6 +196,7 @@ impl Requested {
             }
             if *capability == Capability::Http {
                 ask.hosts = sorted(t.list("hosts"));
+                ask.quota = t.optional("quota");
                 if ask.hosts.is_empty() && !t.has("hosts") {
                     t.problem("hosts", "http needs the hosts to be called: hosts = [\"https://api.example.org\"]");
                 }
@@ -302,7 +225,9 @@ impl Requested {
 
     /// Everything that is requested, granted as it is requested: what a person consents to who says yes.
     pub fn all(&self) -> Grants {
-        let grant = |(c, ask): (&Capability, &Ask)| (*c, Grant { quota: ask.quota, hosts: ask.hosts.clone() });
+        let grant = |(c, ask): (&Capability, &Ask)| {
+            (*c, Grant { quota: ask.quota, hosts: ask.hosts.clone(), ..Grant::default() })
+        };
         Grants(self.0.iter().map(grant).collect())
     }
 
@@ -310,12 +235,12 @@ impl Requested {
     pub fn effective(&self, grants: &Grants) -> Grants {
         let both = |(capability, ask): (&Capability, &Ask)| {
             let grant = grants.0.get(capability)?;
+            if *capability == Capability::Http {
+                return Some((*capability, effective_http(ask, grant)?));
+            }
             let asked = ask.quota.or((*capability == Capability::Storage).then_some(DEFAULT_QUOTA));
             let quota = asked.map(|q| grant.quota.map_or(q, |g| g.min(q)));
-            let hosts: Vec<_> = ask.hosts.iter().filter(|h| grant.hosts.contains(h)).cloned().collect();
-            // To be allowed to call nobody is not to be allowed to call.
-            let empty = *capability == Capability::Http && hosts.is_empty();
-            (!empty).then_some((*capability, Grant { quota, hosts }))
+            Some((*capability, Grant { quota, ..Grant::default() }))
         };
         Grants(self.0.iter().filter_map(both).collect())
     }
@@ -324,8 +249,9 @@ impl Requested {
     pub fn missing(&self, grants: &Grants) -> Vec<Missing> {
         let lacking = |(capability, ask): (&Capability, &Ask)| {
             let granted = grants.0.get(capability);
-            let hosts: Vec<_> =
-                ask.hosts.iter().filter(|h| granted.is_none_or(|g| !g.hosts.contains(h))).cloned().collect();
+            // A wildcard of which the operator grants a part is granted: that is how it is narrowed.
+            let grants = |h: &Hosts| granted.is_some_and(|g| g.hosts.iter().any(|g| g.both(h).is_some()));
+            let hosts: Vec<_> = ask.hosts.iter().filter(|h| !grants(h)).cloned().collect();
             let lacks = granted.is_none() || !hosts.is_empty();
             (lacks && !ask.optional).then(|| Missing { capability: *capability, ask: ask.clone(), hosts })
         };
@@ -341,13 +267,13 @@ pub struct Missing {
     /// As it was requested.
     pub ask: Ask,
     /// `http` only: the hosts that were not granted.
-    pub hosts: Vec<Origin>,
+    pub hosts: Vec<Hosts>,
 }
 
 impl Missing {
     /// The line that grants it, to be added to the deployment file under `[plugins."<id>"]`.
     pub fn line(&self) -> String {
-        let quoted = |hosts: &[Origin]| hosts.iter().map(|h| format!("\"{h}\"")).collect::<Vec<_>>().join(", ");
+        let quoted = |hosts: &[Hosts]| hosts.iter().map(|h| format!("\"{h}\"")).collect::<Vec<_>>().join(", ");
         match (self.capability, self.ask.quota) {
             (Capability::Http, _) => format!("grant.http.hosts = [{}]", quoted(&self.ask.hosts)),
             (_, Some(quota)) => format!("grant.storage.quota = \"{quota}\""),
@@ -363,6 +289,15 @@ impl fmt::Display for Missing {
 }
 
 impl Grants {
+    /// The same rights on the terms that the operator had set before: the quota of `http`, and what may be private.
+    pub fn on_terms_of(mut self, before: &Self) -> Self {
+        if let (Some(now), Some(before)) = (self.0.get_mut(&Capability::Http), before.0.get(&Capability::Http)) {
+            now.quota = before.quota.or(now.quota);
+            let still = before.allow_private.iter().filter(|p| now.hosts.iter().any(|h| h.cover(p)));
+            now.allow_private = still.cloned().collect();
+        }
+        self
+    }
     /// Does it hold?
     pub fn has(&self, capability: Capability) -> bool {
         self.0.contains_key(&capability)
@@ -374,8 +309,11 @@ impl Grants {
         let mut both = self.clone();
         for (capability, grant) in &other.0 {
             let mine = both.0.entry(*capability).or_default();
-            mine.quota = mine.quota.max(grant.quota);
+            // Bytes of a day are the operator's to say, who said them here.
+            let said = mine.quota.filter(|_| *capability == Capability::Http);
+            mine.quota = said.or(mine.quota.max(grant.quota));
             mine.hosts = sorted(mine.hosts.iter().chain(&grant.hosts).cloned().collect());
+            mine.allow_private = sorted(mine.allow_private.iter().chain(&grant.allow_private).cloned().collect());
         }
         both
     }
@@ -399,13 +337,31 @@ impl Grants {
                 if !t.has("hosts") {
                     t.problem("hosts", "http is granted by host: write hosts = [\"https://api.example.org\"]");
                 }
+                grant.quota = t.optional("quota");
+                grant.allow_private = sorted(t.list("allow-private"));
+                for host in &grant.allow_private {
+                    if !grant.hosts.iter().any(|h| h.cover(host)) {
+                        let text = format!("allow-private names {host}, which is not in hosts: add it there, too");
+                        t.problem("allow-private", text);
+                    }
+                }
             }
             Some(grant)
         }))
     }
 }
 
-fn sorted(mut hosts: Vec<Origin>) -> Vec<Origin> {
+/// The hosts that both sides name, on the operator's terms; `None` where they share none: to be allowed to call nobody is
+/// not to be allowed to call.
+fn effective_http(ask: &Ask, grant: &Grant) -> Option<Grant> {
+    let shared = ask.hosts.iter().flat_map(|a| grant.hosts.iter().filter_map(|g| a.both(g)));
+    let hosts = sorted(shared.cloned().collect());
+    // The operator's word on how much holds in both directions: it is no right, and no author can know.
+    let quota = grant.quota.or(ask.quota).or(Some(DEFAULT_HTTP_QUOTA));
+    (!hosts.is_empty()).then(|| Grant { quota, hosts, allow_private: grant.allow_private.clone() })
+}
+
+fn sorted(mut hosts: Vec<Hosts>) -> Vec<Hosts> {
     hosts.sort();
     hosts.dedup();
     hosts

@@ -75,51 +75,6 @@ fn each_capability_has_its_interface_and_each_interface_its_capability() {
 }
 
 #[test]
-fn reads_origins_in_one_form_only() {
-    for (text, read) in [
-        ("https://api.pay.example", "https://api.pay.example"),
-        ("https://a:443", "https://a"),
-        ("http://a:443", "http://a:443"),
-        ("https://127.0.0.1:8443", "https://127.0.0.1:8443"),
-        ("https://[2001:db8::1]:8443", "https://[2001:db8::1]:8443"),
-        ("https://[::1]", "https://[::1]"),
-    ] {
-        assert_eq!(text.parse::<Origin>().map(String::from), Ok(read.to_owned()));
-    }
-    for bad in [
-        "a.example",
-        "ftp://a",
-        "https://",
-        "https://A",
-        "https://a/",
-        "https://a/b",
-        "https://u@a",
-        "https://a:0",
-        "https://a:+1",
-        "https://a:65536",
-        "https://a:",
-        "https://*.a",
-        "https://a..b",
-        "https://-a",
-        "https://a?",
-        "https://a#",
-        "https://é",
-        "https://[::1",
-        "https://[::1]x",
-        "https://[0::1]",
-        "https://1.2.3",
-        "https://0x7f.1",
-        "https://2130706433",
-        "https://127.0.0.01",
-        "https://a:1:2",
-        "https://a ",
-        "HTTPS://a",
-    ] {
-        assert!(bad.parse::<Origin>().is_err(), "{bad}");
-    }
-}
-
-#[test]
 fn http_is_granted_by_host_and_nothing_else_has_hosts() {
     assert!(mistakes("g = [\"http\"]").contains("granted by host"));
     assert!(mistakes("g.http = {}").contains("granted by host"));
@@ -128,4 +83,34 @@ fn http_is_granted_by_host_and_nothing_else_has_hosts() {
     assert!(mistakes("g.mail.quota = \"1B\"").contains("unknown key \"quota\" in [g.mail]"));
     assert!(mistakes("c.storrage = {}").contains("did you mean \"storage\"?"));
     assert!(mistakes("g = [\"comerce\"]").contains("did you mean \"commerce\"?"));
+}
+
+#[test]
+fn web_services_are_granted_by_host_on_the_operators_terms() {
+    let asked = requested("c.http = { hosts = [\"https://*.shop.example\", \"https://pay.lan\"], quota = \"1MiB\" }");
+    let all = asked.effective(&asked.all());
+    let http = &all.0[&Capability::Http];
+    assert_eq!(http.quota, Some(ByteSize::mib(1)));
+    let narrowed = grants(
+        "g.http = { hosts = [\"https://one.shop.example\", \"https://pay.lan\"], quota = \"2GiB\", \
+         allow-private = [\"https://pay.lan\"] }",
+    );
+    assert_eq!(asked.missing(&narrowed), [], "a part of the wildcard is what the operator gives");
+    let http = asked.effective(&narrowed).0.remove(&Capability::Http).unwrap();
+    assert_eq!(http.hosts, ["https://one.shop.example".parse().unwrap(), "https://pay.lan".parse().unwrap()]);
+    assert_eq!(http.quota, Some(ByteSize::mib(2 << 10)), "the operator's word holds");
+    assert_eq!(http.allow_private, ["https://pay.lan".parse().unwrap()]);
+
+    let again = asked.all().on_terms_of(&narrowed).0.remove(&Capability::Http).unwrap();
+    assert_eq!((again.quota, again.allow_private.len()), (Some(ByteSize::mib(2 << 10)), 1));
+    assert_eq!(again.hosts.len(), 2, "what is granted anew is what is asked for");
+
+    let stray = mistakes("g.http = { hosts = [\"https://a.example\"], allow-private = [\"https://pay.lan\"] }");
+    assert!(stray.contains("allow-private names https://pay.lan, which is not in hosts"), "{stray}");
+    assert!(mistakes("g.http = { hosts = [\"https://*.org\"] }").contains("too wide"));
+    assert_eq!(
+        asked.canonical(),
+        b"fondaco capabilities 1\nhttp 1048576 https://*.shop.example https://pay.lan\n",
+        "a quota that is asked for is consented to"
+    );
 }

@@ -39,6 +39,9 @@ pub struct Deployment {
     /// What all plugins together may use.
     #[serde(default)]
     pub runtime: Runtime,
+    /// How other servers are called, by the node and by plugins.
+    #[serde(default)]
+    pub outbound: Outbound,
     /// Which plugin plays which part.
     #[serde(default)]
     pub shop: Shop,
@@ -203,6 +206,15 @@ impl Runtime {
     }
 }
 
+/// How other servers are called, by the node and by plugins.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Outbound {
+    /// Files of certificate authorities (PEM), taken from the deployment's folder, that are trusted besides the web's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub authorities: Vec<String>,
+}
+
 /// Which plugin plays which part.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -325,7 +337,7 @@ text_value!(
         let (scheme, rest) = t.split_once("://").unwrap_or_default();
         let (host, path) = rest.split_once('/').map_or((rest, None), |(h, p)| (h, Some(p)));
         let origin = format!("{scheme}://{host}");
-        origin.parse::<crate::capability::Origin>().is_ok()
+        origin.parse::<crate::origin::Origin>().is_ok()
             && path.is_none_or(|p| !p.is_empty() && !p.ends_with('/'))
             && rest.bytes().all(|b| b.is_ascii_graphic() && !b"?#\"'<>\\".contains(&b))
     },
@@ -425,6 +437,7 @@ impl Deployment {
             key: t.optional("key").unwrap_or_else(|| Publisher::default().key),
         });
         let runtime = t.table("runtime", Runtime::read).unwrap_or_default();
+        let outbound = t.table("outbound", |t| Outbound { authorities: t.list("authorities") });
         let plugins = t.map("plugins", |_: &PluginId, t| Some(Plugin::read(t)));
         let shop = t.table("shop", |t| Shop::read(t, &plugins));
         let registries = t.map("registries", |_: &RegistryName, t| Registry::read(t));
@@ -435,6 +448,7 @@ impl Deployment {
             database: database.unwrap_or_default(),
             publisher: publisher.unwrap_or_default(),
             runtime,
+            outbound: outbound.unwrap_or_default(),
             shop: shop.unwrap_or_default(),
             plugins,
             registries,

@@ -99,7 +99,7 @@ pub fn beyond(requested: &Requested, had: &Grants) -> Vec<String> {
         {
             news.push(format!("{capability}: up to {asked}, so far {had}"));
         }
-        let hosts = ask.hosts.iter().filter(|h| !granted.hosts.contains(h));
+        let hosts = ask.hosts.iter().filter(|h| !granted.hosts.iter().any(|g| g.both(h).is_some()));
         news.extend(hosts.map(|h| format!("{capability}: call {h}")));
     }
     news

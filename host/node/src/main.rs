@@ -10,6 +10,7 @@ mod node;
 #[cfg(any(feature = "otel", test))]
 mod otel;
 mod out;
+mod outbound;
 mod plugins;
 mod registry;
 

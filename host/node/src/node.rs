@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fondaco_ledger::{EntitlementBody, Ledger};
 use fondaco_market::{Looks, Market, NodeKeys, Parts, Theme};
-use fondaco_runtime::{Compiler, Runtime};
+use fondaco_runtime::{Compiler, Outbound, Runtime};
 use fondaco_schemas::{Deployment, Entitlement};
 use fondaco_store::{Options, Store};
 use fondaco_trust::{KeyPair, TrustStore};
@@ -55,7 +55,8 @@ impl Node {
         let runtime = tokio::task::spawn_blocking(move || Runtime::with_memory(compiler, memory));
         let store = store.await.map_err(Fail::failed)??;
         let ledger = ledger.await.map_err(Fail::failed)??;
-        let runtime = runtime.await.map_err(Fail::failed)??;
+        let client = crate::outbound::client(&folder, &deployment)?;
+        let runtime = runtime.await.map_err(Fail::failed)??.reaching_out(Outbound::new(client));
         let (theme, problems) = Theme::read(folder.path(), &deployment.brand);
         for problem in problems {
             tracing::warn!("{problem}");

@@ -21,6 +21,7 @@ use crate::engine::MAX_DEPTH;
 use crate::error::{CallError, Who};
 use crate::limits::Limits;
 use crate::logbook::{Level, Logbook};
+use crate::outbound::PluginHttp;
 use crate::plugin::{Context, Inner, Plugin, one_line};
 use crate::rate::{self, Bucket, Rates};
 use crate::retire::Cut;
@@ -45,6 +46,8 @@ pub(crate) struct Ground {
     pub granted: BTreeSet<Capability>,
     pub limits: Limits,
     pub services: Arc<dyn Services>,
+    /// Its way to web services, where it was granted any.
+    pub http: Option<PluginHttp>,
     pub counters: Arc<Counters>,
     pub cut: Cut,
     logbook: Logbook,
@@ -65,6 +68,7 @@ impl Ground {
         granted: BTreeSet<Capability>,
         limits: Limits,
         services: Arc<dyn Services>,
+        http: Option<PluginHttp>,
         memory: Arc<Share>,
         logbook: Logbook,
     ) -> Self {
@@ -82,6 +86,7 @@ impl Ground {
             log: Bucket::new(limits.log_bytes_per_minute, Duration::from_mins(1)),
             limits,
             services,
+            http,
             counters: Arc::default(),
             cut: Cut::default(),
             logbook,

@@ -8,6 +8,7 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, HasSelf, Linker};
 
 use crate::error::{LoadError, Who};
+use crate::outbound::HttpGrant;
 use crate::state::State;
 use crate::{v0_1, wit};
 
@@ -18,6 +19,8 @@ pub struct Grants {
     pub granted: BTreeSet<Capability>,
     /// Capabilities that the manifest calls optional: linked, and `denied` on each call where they were not granted.
     pub optional: BTreeSet<Capability>,
+    /// Which web services, where `http` is granted.
+    pub http: Option<HttpGrant>,
 }
 
 impl Grants {
@@ -37,6 +40,19 @@ pub(crate) fn audit(engine: &Engine, component: &Component, who: &Who, grants: &
 fn check_import(import: &str, who: &Who, grants: &Grants) -> Result<(), LoadError> {
     let unknown =
         || LoadError::UnknownImport { who: who.clone(), import: import.to_owned(), api: api::listed(&api::OFFERED) };
+    let needs = |capability: Capability, line: String| {
+        if grants.links(capability) {
+            return Ok(());
+        }
+        Err(LoadError::NotGranted {
+            who: who.clone(),
+            import: import.to_owned(),
+            capability: capability.as_str().to_owned(),
+            hint: format!(
+                "its manifest must ask for [capabilities.{capability}], and the operator must grant it with {line}"
+            ),
+        })
+    };
     let (name, version) = import.split_once('@').ok_or_else(unknown)?;
     let (package, interface) = name.split_once('/').ok_or_else(unknown)?;
     match package {
@@ -45,25 +61,17 @@ fn check_import(import: &str, who: &Who, grants: &Grants) -> Result<(), LoadErro
             if !api::OFFERED.iter().any(|offered| api::links(&version, offered)) {
                 return Err(unknown());
             }
-            let capability = match gate(import).ok_or_else(unknown)? {
-                Gate::Open => return Ok(()),
-                Gate::Needs(capability) if grants.links(capability) => return Ok(()),
-                Gate::Needs(capability) => capability,
-            };
-            Err(LoadError::NotGranted {
-                who: who.clone(),
-                import: import.to_owned(),
-                capability: capability.as_str().to_owned(),
-                hint: format!(
-                    "its manifest must ask for [capabilities.{capability}], and the operator must grant it with \
-                     `fondaco plugin grant {} {capability}`",
-                    who.id
-                ),
-            })
+            match gate(import).ok_or_else(unknown)? {
+                Gate::Open => Ok(()),
+                Gate::Needs(capability) => needs(capability, format!("`fondaco plugin grant {} {capability}`", who.id)),
+            }
         }
         // WASI without anything behind it: clocks, randomness, and a standard error that goes to the log.
         "wasi:io" | "wasi:clocks" | "wasi:random" | "wasi:cli" | "wasi:filesystem" | "wasi:sockets" => Ok(()),
         "wasi:http" if interface == "types" => Ok(()),
+        "wasi:http" if interface == "outgoing-handler" && version.starts_with("0.2.") => {
+            needs(Capability::Http, format!("`grant.http.hosts = [..]` under [plugins.\"{}\"] in fondaco.toml", who.id))
+        }
         _ => Err(unknown()),
     }
 }
@@ -77,6 +85,12 @@ pub(crate) fn linker(engine: &Engine, grants: &Grants) -> wasmtime::Result<Linke
         &(&options).into(),
         <State as wasmtime_wasi_http::WasiHttpView>::http,
     )?;
+    if grants.links(Capability::Http) {
+        wasmtime_wasi_http::p2::bindings::http::outgoing_handler::add_to_linker::<_, wasmtime_wasi_http::WasiHttp>(
+            &mut l,
+            <State as wasmtime_wasi_http::WasiHttpView>::http,
+        )?;
+    }
     macro_rules! link {
         ($($interface:ident),*) => { $(wit::$interface::add_to_linker::<State, HasSelf<State>>(&mut l, |s| s)?;)* };
     }
@@ -119,13 +133,23 @@ mod tests {
     }
 
     #[test]
+    fn web_services_are_called_by_those_who_were_granted_hosts() {
+        let import = "wasi:http/outgoing-handler@0.2.4";
+        let others: Vec<_> = Capability::ALL.into_iter().filter(|c| *c != Capability::Http).collect();
+        let refusal = check(import, &others).unwrap_err();
+        assert!(refusal.contains("grant.http.hosts = [..]") && refusal.contains("org.example.p 1.0.0"), "{refusal}");
+        assert_eq!(check(import, &[Capability::Http]), Ok(()));
+    }
+
+    #[test]
     fn refuses_what_no_node_offers() {
         for import in [
             "fondaco:plugin/root@0.1.0",
             "fondaco:plugin/storage@0.3.0",
             "fondaco:plugin/storage@0.1.0-rc.1",
             "fondaco:plugin/storage",
-            "wasi:http/outgoing-handler@0.2.4",
+            "wasi:http/outgoing-handler@0.3.0",
+            "wasi:http/handler@0.2.4",
             "wasi:keyvalue/store@0.2.0-draft",
             "evil",
         ] {

@@ -19,6 +19,7 @@ use crate::error::{CallError, LoadError, Who};
 use crate::limits::Limits;
 use crate::link::{self, Grants};
 use crate::logbook::Logbook;
+use crate::outbound::{Outbound, PluginHttp};
 use crate::services::{Caller, Services, Visitor};
 use crate::state::State;
 use crate::v0_1::{self, DrmInstance, Track, on_track};
@@ -30,6 +31,7 @@ pub struct Runtime {
     shared: Shared,
     compiler: Compiler,
     logbook: Logbook,
+    outbound: Option<Outbound>,
 }
 
 /// What makes one plugin of a component.
@@ -57,7 +59,13 @@ impl Runtime {
     /// Starts the engine. `memory_bytes`: what all guests may have together; below one instance's [`MAX_MEMORY`] no
     /// plugin gets all that it may ask for.
     pub fn with_memory(compiler: Compiler, memory_bytes: usize) -> Result<Self, LoadError> {
-        Ok(Self { shared: Shared::new(memory_bytes)?, compiler, logbook: Logbook::default() })
+        Ok(Self { shared: Shared::new(memory_bytes)?, compiler, logbook: Logbook::default(), outbound: None })
+    }
+
+    /// Lets plugins that were granted hosts call them, through this client. Without it nobody calls anybody.
+    pub fn reaching_out(mut self, outbound: Outbound) -> Self {
+        self.outbound = Some(outbound);
+        self
     }
 
     /// What its plugins said last.
@@ -86,6 +94,8 @@ impl Runtime {
             .transpose()
             .map_err(exports)?;
         let world = World::new(spec.kind, pre).map_err(exports)?;
+        let http = self.outbound.as_ref().zip(spec.grants.http);
+        let http = http.map(|(outbound, grant)| PluginHttp::new(&spec.who, grant, outbound));
         let plugin = Plugin(Arc::new(Inner {
             kind: spec.kind,
             gate: Arc::new(Semaphore::new(spec.limits.concurrency)),
@@ -94,6 +104,7 @@ impl Runtime {
                 spec.grants.granted,
                 spec.limits,
                 spec.services,
+                http,
                 self.shared.budget.share(),
                 self.logbook.clone(),
             )),

@@ -9,13 +9,14 @@ use tracing::Instrument as _;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::budget::Lease;
 use crate::call::Ground;
 use crate::engine::TICK;
 use crate::limits::{Accountant, Limits};
 use crate::log::LogPipe;
+use crate::outbound::Sender;
 use crate::services::{Caller, Lent};
 use crate::wit::{self, types};
 
@@ -46,7 +47,7 @@ pub(crate) struct State {
     pub log: LogPipe,
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    hooks: NoOutbound,
+    hooks: Sender,
     table: ResourceTable,
 }
 
@@ -75,7 +76,11 @@ impl State {
             .stderr(log.clone())
             .build();
         let output_bytes = limits.output_bytes;
+        let mut http = WasiHttpCtx::new();
+        // As much as the node takes from a browser; each set of fields that a guest makes may be that large.
+        http.set_field_size_limit(32 << 10);
         let state = Self {
+            hooks: Sender { ground: ground.clone() },
             caller,
             accountant: Accountant::new(limits.memory_bytes, lease),
             host_calls_left: limits.host_calls,
@@ -87,8 +92,7 @@ impl State {
             over: None,
             log,
             wasi,
-            http: WasiHttpCtx::new(),
-            hooks: NoOutbound,
+            http,
             table,
             ground,
         };
@@ -145,25 +149,6 @@ impl State {
 
 fn ticks(limits: &Limits) -> u64 {
     u64::try_from(limits.deadline.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Outbound HTTP is not linked; should a call arrive all the same, it is refused here.
-struct NoOutbound;
-
-type Sent = Result<
-    (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>),
-    wasmtime_wasi_http::Error,
->;
-
-impl WasiHttpHooks for NoOutbound {
-    fn send_request(
-        &mut self,
-        _: http::Request<WasiBody>,
-        _: Option<RequestOptions>,
-        _: Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>,
-    ) -> Box<dyn Future<Output = Sent> + Send> {
-        Box::new(async { Err(wasmtime_wasi_http::Error::HttpRequestDenied) })
-    }
 }
 
 impl WasiView for State {

@@ -55,7 +55,7 @@ impl Bench {
         if let Some(without) = without {
             granted.remove(&without);
         }
-        self.load_with(host, Grants { granted, optional }, limits).await
+        self.load_with(host, Grants { granted, optional, http: None }, limits).await
     }
 
     /// Loads it with everything granted but this, as if this were not optional.
@@ -63,7 +63,7 @@ impl Bench {
         let (mut granted, mut optional) = self.asked();
         granted.remove(&without);
         optional.remove(&without);
-        self.load_with(&self.host(), Grants { granted, optional }, self.limits()).await
+        self.load_with(&self.host(), Grants { granted, optional, http: None }, self.limits()).await
     }
 
     async fn load_with(&self, host: &Arc<Host>, grants: Grants, limits: Limits) -> Result<Plugin, LoadError> {

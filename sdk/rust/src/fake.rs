@@ -106,6 +106,20 @@ struct State {
     discovery: Option<Shared<dyn Discovery>>,
     commerce: Option<Shared<dyn Commerce>>,
     campaigns: Option<Shared<dyn Campaigns>>,
+    web: Option<Rc<Web>>,
+    web_requests: Vec<crate::http::Request>,
+}
+
+type Web = dyn Fn(&crate::http::Request) -> std::result::Result<crate::http::Response, crate::http::Error>;
+
+/// What [`crate::http::fetch`] does under test.
+pub(crate) fn web(request: &crate::http::Request) -> std::result::Result<crate::http::Response, crate::http::Error> {
+    let web = with(|s| {
+        s.web_requests.push(request.clone());
+        s.web.clone()
+    });
+    let web = web.ok_or_else(|| crate::http::Error::Denied("the test plays no web: call Host::web".into()))?;
+    crate::http::within(request, web(request)?)
 }
 
 thread_local! {
@@ -174,6 +188,21 @@ impl Host {
     pub fn campaigns(&self, answers: impl Campaigns + 'static) -> &Self {
         with(|s| s.campaigns = Some(Rc::new(RefCell::new(answers))));
         self
+    }
+    /// Plays the web services that the plugin calls.
+    pub fn web(
+        &self,
+        answers: impl Fn(&crate::http::Request) -> std::result::Result<crate::http::Response, crate::http::Error> + 'static,
+    ) -> &Self {
+        with(|s| {
+            s.web = Some(Rc::new(answers));
+            s.web_requests.clear();
+        });
+        self
+    }
+    /// What the plugin sent to web services, with secrets as they stand in the plugin.
+    pub fn web_requests(&self) -> Vec<crate::http::Request> {
+        with(|s| s.web_requests.clone())
     }
     /// What the plugin stored under a key.
     pub fn stored(&self, key: &[u8]) -> Option<Vec<u8>> {

@@ -21,7 +21,7 @@
 //! ```
 //!
 //! What the node lends to a plugin is in modules of plain functions: [`storage`], [`catalogue`], [`blobs`], [`keys`],
-//! [`settings`], [`discovery`], [`commerce`], [`campaigns`], [`mail`], [`assets`]. Each works only where the manifest
+//! [`settings`], [`discovery`], [`commerce`], [`campaigns`], [`mail`], [`assets`], [`http`]. Each works only where the manifest
 //! asks for it and the operator granted it.
 //!
 //! Inside a component these functions call the node. Everywhere else (under plain `cargo test`) they call the thread's
@@ -34,6 +34,7 @@ pub mod bindings;
 #[cfg(not(target_family = "wasm"))]
 pub mod fake;
 mod host;
+pub mod http;
 mod kinds;
 mod storefront;
 

@@ -60,6 +60,10 @@ pub fn grant_item(grants: &Grants) -> toml_edit::Item {
             let hosts: toml_edit::Array = grant.hosts.iter().map(ToString::to_string).collect();
             inner.insert("hosts", hosts.into());
         }
+        if !grant.allow_private.is_empty() {
+            let hosts: toml_edit::Array = grant.allow_private.iter().map(ToString::to_string).collect();
+            inner.insert("allow-private", hosts.into());
+        }
         table.insert(capability.as_str(), inner.into());
     }
     toml_edit::value(table)

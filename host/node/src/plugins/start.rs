@@ -12,6 +12,7 @@ use fondaco_trust::Verified;
 
 use crate::fail::{Done, Fail};
 use crate::node::{Node, secrets};
+use crate::outbound;
 
 /// A plugin that was tried and can be put in its place.
 pub struct Ready {
@@ -53,14 +54,17 @@ pub async fn start(node: &Node, verified: Verified, config: &PluginConfig) -> Do
     let settings = check_settings(&verified, config)?;
     let verified = Arc::new(verified);
     let secrets = secrets(&node.folder, &config.secrets)?;
+    let http = outbound::grant(&manifest, config, &secrets);
     let lending = Lending { bundle: verified.clone(), settings, secrets };
     let services = node.market.services(&manifest.id, lending);
-    let plugin = node.runtime.load(spec(&manifest, verified.component().to_vec(), config, services)).await?;
+    let mut spec = spec(&manifest, verified.component().to_vec(), config, services);
+    spec.grants.http = http;
+    let plugin = node.runtime.load(spec).await?;
     let names = manifest.text.iter().map(|(locale, text)| (locale.clone(), text.name.clone())).collect();
     Ok(Ready { installed: Installed { plugin, names }, verified, config: config.clone() })
 }
 
-/// What the runtime needs to know.
+/// What the runtime needs to know. No web services: whoever starts a plugin with a network around it adds them.
 pub fn spec(manifest: &Manifest, component: Vec<u8>, config: &PluginConfig, services: Arc<dyn Services>) -> Spec {
     let effective = manifest.capabilities.effective(&config.grant);
     let quota = effective.0.get(&Capability::Storage).and_then(|g| g.quota);
@@ -70,7 +74,7 @@ pub fn spec(manifest: &Manifest, component: Vec<u8>, config: &PluginConfig, serv
         who: Who { id: manifest.id.to_string(), version: manifest.version.to_string() },
         kind: manifest.kind,
         component,
-        grants: Links { granted, optional },
+        grants: Links { granted, optional, http: None },
         limits: Limits::new(&manifest.limits, &config.limits, quota.map_or(0, fondaco_schemas::ByteSize::get)),
         services,
     }

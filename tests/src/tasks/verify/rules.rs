@@ -10,7 +10,7 @@ use super::licences;
 use crate::{program, workspace};
 
 /// Our crates, and which of ours each may lean on. A crate that is not listed here is a plugin.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("fondaco-schemas", &[]),
     ("fondaco-sdk", &["fondaco-schemas"]),
     ("fondaco-store", &["fondaco-schemas"]),
@@ -18,7 +18,8 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("fondaco-ledger", &["fondaco-schemas"]),
     ("fondaco-kit", &["fondaco-schemas", "fondaco-trust", "fondaco-runtime"]),
     ("cargo-fondaco", &["fondaco-schemas", "fondaco-trust", "fondaco-kit"]),
-    ("fondaco-runtime", &["fondaco-schemas"]),
+    ("fondaco-fetch", &["fondaco-schemas"]),
+    ("fondaco-runtime", &["fondaco-schemas", "fondaco-fetch"]),
     ("fondaco-net", &["fondaco-schemas", "fondaco-store", "fondaco-trust"]),
     ("fondaco-market", &["fondaco-schemas", "fondaco-store", "fondaco-trust", "fondaco-ledger", "fondaco-runtime"]),
     ("fondaco-gateway", &["fondaco-schemas", "fondaco-store", "fondaco-runtime", "fondaco-market"]),
@@ -26,6 +27,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
         "fondaco",
         &[
             "fondaco-schemas",
+            "fondaco-fetch",
             "fondaco-store",
             "fondaco-trust",
             "fondaco-ledger",

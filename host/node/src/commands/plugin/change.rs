@@ -97,6 +97,7 @@ pub async fn grant(node: &Node, id: &PluginId, names: &[String], revoke: bool, j
     let verified = plugins::verify_locked(&node.folder, &trust, id, &locked)?;
     let all = verified.manifest.capabilities.all();
     let mut config = plugins::config_of(&node.folder, id)?;
+    let before = config.grant.clone();
     for name in names {
         let capability: Capability = name.parse().map_err(Fail::usage)?;
         let asked = all.0.get(&capability).ok_or_else(|| Fail::usage(format!("{id} does not ask for {capability}")))?;
@@ -106,6 +107,7 @@ pub async fn grant(node: &Node, id: &PluginId, names: &[String], revoke: bool, j
             config.grant.0.insert(capability, asked.clone());
         }
     }
+    config.grant = config.grant.on_terms_of(&before);
     plugins::write_config(&node.folder, id, |table| table["grant"] = plugins::grant_item(&config.grant))?;
     let capabilities = config.grant.0.keys().map(ToString::to_string).collect();
     plugins::audit(node, id.as_str(), PluginAct::Granted { capabilities }).await?;

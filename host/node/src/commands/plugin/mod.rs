@@ -15,7 +15,7 @@ use crate::fail::{Done, Fail};
 use crate::folder::Folder;
 use crate::node::Node;
 use crate::out::Out;
-use crate::plugins;
+use crate::{outbound, plugins};
 
 /// Carries out a command on the node's data.
 pub async fn run(node: &Node, command: Plugin, json: bool, out: &Out) -> Done {
@@ -119,7 +119,7 @@ fn installed(node: &Node, id: &PluginId) -> Done<LockedPlugin> {
 fn asks(manifest: &Manifest) -> String {
     let lines = manifest.capabilities.0.iter().map(|(capability, ask)| {
         let quota = ask.quota.map_or_else(String::new, |q| format!(", up to {q}"));
-        let hosts: Vec<String> = ask.hosts.iter().map(ToString::to_string).collect();
+        let hosts: Vec<String> = ask.hosts.iter().map(outbound::shown).collect();
         let hosts = if hosts.is_empty() { String::new() } else { format!(": {}", hosts.join(", ")) };
         let optional = if ask.optional { " (it does without)" } else { "" };
         let reason = ask.reason.as_ref().map_or_else(String::new, |r| format!("\n      \"{r}\""));
