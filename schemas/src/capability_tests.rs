@@ -29,7 +29,9 @@ fn what_holds_is_what_both_request_and_grant_say() {
     assert_eq!(missing[0].line(), "grant.http.hosts = [\"https://a.example\", \"https://b.example\"]");
     assert_eq!(missing[1].to_string(), "mail is not granted: add `grant.mail = {}`");
     assert_eq!(asked.missing(&asked.all()), []);
-    assert_eq!(asked.effective(&asked.all()), asked.all());
+    let mut all = asked.all();
+    all.0.get_mut(&Capability::Http).unwrap().quota = Some(DEFAULT_HTTP_QUOTA);
+    assert_eq!(asked.effective(&asked.all()), all, "and a budget of bytes, where nobody says one");
     assert_eq!(asked.effective(&grants("g = [\"storage\"]")).0[&Capability::Storage].quota, Some(ByteSize::mib(20)));
     assert!(!asked.effective(&grants("g.http.hosts = []")).has(Capability::Http), "nobody to call is no right to call");
 }
@@ -110,7 +112,7 @@ fn web_services_are_granted_by_host_on_the_operators_terms() {
     assert!(mistakes("g.http = { hosts = [\"https://*.org\"] }").contains("too wide"));
     assert_eq!(
         asked.canonical(),
-        b"fondaco capabilities 1\nhttp 1048576 https://*.shop.example https://pay.lan\n",
+        b"fondaco capabilities 1\nhttp 1048576 https://pay.lan https://*.shop.example\n",
         "a quota that is asked for is consented to"
     );
 }

@@ -25,6 +25,8 @@ idle = "1min"
 [storage]
 dir = "data"
 quota = "10GiB"
+[outbound]
+authorities = ["ca.pem"]
 [database]
 file = "ledger.db"
 [publisher]
@@ -57,6 +59,7 @@ rate.storage = 100
 [plugins."org.fondaco.search-index".grant]
 storage.quota = "100MiB"
 http.hosts = ["https://search.example.org"]
+http.allow-private = ["https://search.example.org"]
 [registries.main]
 url = "https://plugins.example.org/fondaco"
 root = "07d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f6"

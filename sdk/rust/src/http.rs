@@ -340,12 +340,25 @@ mod component {
                 Err(StreamError::Closed) => return Ok(body),
                 Err(StreamError::LastOperationFailed(error)) => {
                     let code = wasi::http_error_code(&error);
-                    return Err(code.map_or_else(|| Error::Broken(error.to_debug_string()), |code| explain(&code)));
+                    return Err(code.map_or_else(|| told(error.to_debug_string()), |code| explain(&code)));
                 }
             }
             if body.len() > at_most {
                 return Err(Error::TooLarge(format!("over {at_most} bytes")));
             }
+        }
+    }
+
+    /// Hosts that give no code for what ends a body give words.
+    fn told(text: String) -> Error {
+        if text.contains("limit reached") {
+            Error::Limited(text)
+        } else if text.contains("exceeds limit") {
+            Error::TooLarge(text)
+        } else if text.contains("timeout") {
+            Error::Timeout(text)
+        } else {
+            Error::Broken(text)
         }
     }
 
