@@ -146,6 +146,30 @@ pub enum Error {
         /// The blob's size in bytes.
         size: u64,
     },
+    /// Two want to fetch one blob at once.
+    #[error("blob {hash} is being fetched already; wait until that is done")]
+    Fetching {
+        /// The blob.
+        hash: BlobHash,
+    },
+    /// A blob is said to be larger than what is fetched.
+    #[error("blob {hash} is said to have {size} bytes, and at most {most} are fetched; ask for another file")]
+    TooLarge {
+        /// The blob.
+        hash: BlobHash,
+        /// What it is said to have, in bytes.
+        size: u64,
+        /// What is fetched at most, in bytes.
+        most: u64,
+    },
+    /// A blob that is being fetched is not whole.
+    #[error("blob {hash} is not whole yet: {missing} of its groups of 16 KiB are missing")]
+    Incomplete {
+        /// The blob.
+        hash: BlobHash,
+        /// Groups that are missing.
+        missing: u64,
+    },
     /// What is being imported could not be read.
     #[error("what is being imported could not be read; nothing was stored")]
     Source {
@@ -207,6 +231,9 @@ mod tests {
             Error::Owner { owner: "a\nb".into() },
             Error::PinsDamaged { path: path.clone(), line: 3 },
             Error::Range { hash, start: 5, end: 4, size: 10 },
+            Error::Fetching { hash },
+            Error::TooLarge { hash, size: 9, most: 8 },
+            Error::Incomplete { hash, missing: 3 },
             Error::Source { source: eio() },
         ];
         for error in &all {

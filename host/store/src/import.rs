@@ -125,35 +125,34 @@ impl Intake {
         shared.watch(sync_dir(&dir))?;
 
         let stored = self.reservation.keep();
-        let mut state = shared.state();
-        let entry = Entry {
-            size: self.size,
-            stored,
-            reference: is_reference,
-            since: SystemTime::now(),
-            generation: state.generation(),
-            length_verified: true,
-        };
-        if let Some(old) = state.entries.insert(hash, entry) {
-            state.used = state.used.saturating_sub(old.stored);
-        }
-        let healed = state.quarantine.remove(&hash);
-        if let Some((bytes, _)) = healed {
-            state.used = state.used.saturating_sub(bytes);
-        }
-        let lease = Lease::take(&shared, &mut state, hash);
-        drop(state);
-        if healed.is_some()
-            && let Err(error) = shared.unlink(hash, crate::layout::Layout::quarantined)
-        {
-            tracing::warn!(blob = %hash, %error, "the corrupt copy of a blob that is whole again stays in quarantine");
-        }
-        Ok(Imported { hash, size: self.size, _lease: lease })
+        Ok(enter(&shared, hash, self.size, stored, is_reference))
     }
 }
 
+/// Puts a blob whose files are durably in place into the index. Call it with the shard's lock held.
+pub(crate) fn enter(shared: &Arc<Shared>, hash: BlobHash, size: u64, stored: u64, reference: bool) -> Imported {
+    let mut state = shared.state();
+    let generation = state.generation();
+    let entry = Entry { size, stored, reference, since: SystemTime::now(), generation, length_verified: true };
+    if let Some(old) = state.entries.insert(hash, entry) {
+        state.used = state.used.saturating_sub(old.stored);
+    }
+    let healed = state.quarantine.remove(&hash);
+    if let Some((bytes, _)) = healed {
+        state.used = state.used.saturating_sub(bytes);
+    }
+    let lease = Lease::take(shared, &mut state, hash);
+    drop(state);
+    if healed.is_some()
+        && let Err(error) = shared.unlink(hash, crate::layout::Layout::quarantined)
+    {
+        tracing::warn!(blob = %hash, %error, "the corrupt copy of a blob that is whole again stays in quarantine");
+    }
+    Imported { hash, size, _lease: lease }
+}
+
 /// If the store has its own copy of the blob, starts its grace time anew and answers it.
-fn renew(shared: &Arc<Shared>, hash: BlobHash, size: u64) -> Option<Imported> {
+pub(crate) fn renew(shared: &Arc<Shared>, hash: BlobHash, size: u64) -> Option<Imported> {
     let lease = {
         let mut state = shared.state();
         let entry = state.entries.get_mut(&hash).filter(|e| !e.reference)?;

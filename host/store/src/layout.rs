@@ -8,6 +8,8 @@
 //! ab/<hash>.ref        in its place for a blob kept outside: size, time of last change and path of the file
 //! ab/<hash>.obao4      the outboard, where the blob has more than 16 KiB
 //! quarantine/          the same three, of blobs that did not verify
+//! partial/<hash>       a blob that is being fetched, at its full length; beside it its outboard and `.have`, which says
+//!                      which groups are there
 //! ```
 //! A blob exists when its data or its `.ref` exists. That file is put in place last, by a rename that never replaces, and
 //! taken away first, so that a crash between two acts leaves at most an outboard that nobody owns.
@@ -95,6 +97,14 @@ pub(crate) struct Found {
     pub written: SystemTime,
 }
 
+/// The files of blobs that were being fetched.
+pub(crate) struct Partials {
+    /// Data files, and their lengths in bytes.
+    pub data: Vec<(BlobHash, u64)>,
+    /// All other files.
+    pub others: Vec<PathBuf>,
+}
+
 /// Keeps other processes out of the store.
 #[derive(Debug)]
 pub(crate) struct DirLock(File);
@@ -134,7 +144,7 @@ impl Layout {
         })?;
         let lock = DirLock(lock);
         let layout = Self { root, next_temp: AtomicU64::new(0) };
-        for dir in [layout.temp_dir(), layout.quarantine_dir()] {
+        for dir in [layout.temp_dir(), layout.quarantine_dir(), layout.partial_dir()] {
             make_dir(&dir)?;
         }
         for entry in list(&layout.temp_dir())? {
@@ -158,6 +168,29 @@ impl Layout {
 
     fn quarantine_dir(&self) -> PathBuf {
         self.root.join("quarantine")
+    }
+
+    fn partial_dir(&self) -> PathBuf {
+        self.root.join("partial")
+    }
+
+    /// A file of a blob that is being fetched: its data, its outboard, or with `.have` what is there of it.
+    pub fn partial(&self, hash: BlobHash, suffix: &str) -> PathBuf {
+        self.partial_dir().join(format!("{hash}{suffix}"))
+    }
+
+    /// Every file of blobs that were being fetched.
+    pub fn scan_partial(&self) -> Result<Partials> {
+        let (mut data, mut others) = (Vec::new(), Vec::new());
+        for path in list(&self.partial_dir())? {
+            let meta = fs::symlink_metadata(&path).map_err(|e| Error::io("read", &path, e))?;
+            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+            match name.parse() {
+                Ok(hash) if meta.is_file() => data.push((hash, meta.len())),
+                _ => others.push(path),
+            }
+        }
+        Ok(Partials { data, others })
     }
 
     /// The folder of a blob's files.
@@ -307,6 +340,11 @@ pub(crate) struct Temp {
 }
 
 impl Temp {
+    /// A file that lies elsewhere in the store.
+    pub fn adopt(path: PathBuf, file: File) -> Self {
+        Self { path, file, published: false }
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -7,24 +7,32 @@
 //! What it promises:
 //! - a byte that was handed out was verified against the id in the very buffer that is handed out;
 //! - what an import acknowledged is there after a crash or a power cut, and what it did not acknowledge is not there;
+//! - of a blob that is being fetched, nothing reaches the disk that was not verified, and what was claimed there is found
+//!   again after a kill;
 //! - memory does not grow with the size of a blob.
 //!
 //! What it never does: know what a work is, touch the network, believe a length, an outboard or a file's name.
 
+mod encode;
 mod error;
 mod import;
 mod layout;
 mod outboard;
+mod partial;
 mod pins;
 mod quarantine;
+mod ranges;
 mod reader;
 mod state;
 mod store;
 mod tree;
 mod upkeep;
 
+pub use encode::{Decoder, Encoder};
 pub use error::{Error, Part, Result};
 pub use import::{ImportMode, Imported, Importer};
+pub use partial::{Absorbed, Partial};
+pub use ranges::GroupRanges;
 pub use reader::{Blob, RangeReader};
 pub use store::{BlobInfo, Options, Store};
 pub use tree::{GROUP_BYTES, outboard_bytes};

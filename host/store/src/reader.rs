@@ -110,6 +110,20 @@ pub(crate) fn open(shared: &Arc<Shared>, hash: BlobHash) -> Result<Blob> {
     Ok(blob)
 }
 
+/// A blob over the files of one that is still being fetched. Only what was verified may be read: the rest would not verify.
+pub(crate) fn over_partial(
+    shared: &Arc<Shared>,
+    lease: Lease,
+    hash: BlobHash,
+    size: u64,
+    (data, path): (File, PathBuf),
+    outboard: Option<File>,
+) -> Blob {
+    // No copy of a blob has generation 0, so nothing is condemned when a partial does not verify.
+    let inner = Inner { shared: Arc::clone(shared), hash, generation: 0, size, data, path, outboard, _lease: lease };
+    Blob { inner: Arc::new(inner) }
+}
+
 /// Opens a file that is kept in place, if it still is what was imported by its size and time.
 fn open_reference(hash: BlobHash, reference: &Reference) -> Result<(File, PathBuf)> {
     let path = reference.path.clone();
@@ -180,19 +194,19 @@ impl Blob {
         RangeReader::new(self, 0, self.size())
     }
 
-    fn corrupt(&self, part: Part, offset: u64) -> Error {
+    pub(crate) fn corrupt(&self, part: Part, offset: u64) -> Error {
         condemn(&self.inner.shared, self.inner.hash, self.inner.generation);
         Error::Corrupt { hash: self.inner.hash, offset, part }
     }
 
     /// Up to `len` bytes of data; fewer if the file ends.
-    fn read_data(&self, offset: u64, len: u64) -> Result<Bytes> {
+    pub(crate) fn read_data(&self, offset: u64, len: u64) -> Result<Bytes> {
         read_exactly(&self.inner.data, offset, len).map_err(|e| Error::io("read", &self.inner.path, e))
     }
 }
 
 /// Reads `len` bytes at `offset`, or what there is, without clearing the memory first.
-fn read_exactly(file: &File, offset: u64, len: u64) -> io::Result<Bytes> {
+pub(crate) fn read_exactly(file: &File, offset: u64, len: u64) -> io::Result<Bytes> {
     let len = usize::try_from(len).map_err(io::Error::other)?;
     let mut bytes: Vec<u8> = Vec::with_capacity(len.saturating_add(ALIGN));
     let from = padding(&bytes);
@@ -225,9 +239,14 @@ pub struct RangeReader {
 }
 
 impl RangeReader {
-    fn new(blob: &Blob, start: u64, end: u64) -> Self {
+    pub(crate) fn new(blob: &Blob, start: u64, end: u64) -> Self {
         let root = Subtree::root(blob.hash(), blob.size());
         Self { blob: blob.clone(), next: start, end, ahead: vec![root], nodes: (0, Bytes::new()) }
+    }
+
+    /// Of which blob.
+    pub(crate) fn blob(&self) -> &Blob {
+        &self.blob
     }
 
     /// Bytes that are still to come.
@@ -290,7 +309,7 @@ impl RangeReader {
     }
 
     /// What the outboard has for the top of a subtree; `None` if it ends before.
-    fn node(&mut self, subtree: &Subtree) -> Result<Option<Node>> {
+    pub(crate) fn node(&mut self, subtree: &Subtree) -> Result<Option<Node>> {
         if let Some(node) = self.known_node(subtree.index) {
             return Ok(Some(node));
         }

@@ -33,12 +33,25 @@ pub(crate) struct Entry {
     pub length_verified: bool,
 }
 
+/// A blob of which a part is there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fetching {
+    /// Bytes it takes from the quota.
+    pub stored: u64,
+    /// Who is writing it.
+    pub open: std::sync::Weak<crate::partial::Inner>,
+    /// Whether somebody is about to open it, or is closing it.
+    pub busy: bool,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub entries: BTreeMap<BlobHash, Entry>,
     /// What did not verify: the bytes it takes and since when.
     pub quarantine: BTreeMap<BlobHash, (u64, SystemTime)>,
     pub owners: Owners,
+    /// Blobs that are being fetched, or were.
+    pub partials: BTreeMap<BlobHash, Fetching>,
     /// How many readers and imports hold a blob.
     leases: HashMap<BlobHash, u64>,
     /// Bytes of blobs, outboards, quarantine and imports under way.

@@ -11,6 +11,7 @@ use fondaco_schemas::BlobHash;
 use crate::error::{Error, Result};
 use crate::import::{self, ImportMode, Imported, Importer};
 use crate::layout::{Found, Kind, Layout, sync_dir};
+use crate::partial::{self, Partial};
 use crate::pins::{Act, PinLog, check_owner};
 use crate::reader::{self, Blob};
 use crate::state::{Entry, Lease, Shared, State, stored_bytes};
@@ -70,6 +71,22 @@ impl Store {
     /// An import that is fed through `std::io::Write`.
     pub fn importer(&self) -> Result<Importer> {
         Importer::new(&self.shared)
+    }
+
+    /// Begins to fetch a blob of `size` bytes, or goes on with what is there of it. Disk and quota are taken for all of it
+    /// at once. [`Error::Fetching`] while somebody else fetches it.
+    pub fn fetch(&self, hash: BlobHash, size: u64) -> Result<Partial> {
+        partial::open(&self.shared, hash, size)
+    }
+
+    /// A blob that somebody is fetching just now.
+    pub fn fetching(&self, hash: BlobHash) -> Option<Partial> {
+        partial::find(&self.shared, hash)
+    }
+
+    /// Gives up a blob of which a part is there: its files are deleted. [`Error::Fetching`] while somebody fetches it.
+    pub fn give_up(&self, hash: BlobHash) -> Result<()> {
+        partial::give_up(&self.shared, hash)
     }
 
     /// Opens a blob for reading. Its length and the shape of its tree are verified; its bytes are as they are read.
@@ -192,6 +209,7 @@ fn take_stock(layout: &Layout, state: &mut State) -> Result<()> {
     for hash in outboards.into_iter().filter(|hash| !state.entries.contains_key(hash)) {
         remove(layout, hash, Kind::Outboard)?;
     }
+    partial::take_stock(layout, state)?;
     for found in layout.scan_quarantine()? {
         state.used = state.used.saturating_add(found.bytes);
         let slot = state.quarantine.entry(found.hash).or_insert((0, found.written));

@@ -9,8 +9,12 @@ use fondaco_schemas::BlobHash;
 
 use crate::error::{Error, Part, Result};
 use crate::layout::{Kind, Layout, sync_dir};
+use crate::partial;
 use crate::reader;
 use crate::state::Shared;
+
+/// How long a part of a blob is kept that nobody goes on fetching.
+const PARTIAL_LASTS: Duration = Duration::from_hours(7 * 24);
 
 /// What is wrong with a blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,6 +186,10 @@ pub(crate) fn gc(shared: &Arc<Shared>, grace: Duration) -> Result<GcReport> {
         };
         delete(shared, hash, Layout::quarantined)?;
         release(shared, &mut report, hash, bytes);
+    }
+    for (hash, bytes) in partial::give_up_old(shared, grace.max(PARTIAL_LASTS)) {
+        report.bytes += bytes;
+        report.deleted.push(hash);
     }
     report.deleted.sort_unstable();
     Ok(report)

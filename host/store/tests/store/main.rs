@@ -11,6 +11,7 @@ mod crash;
 mod damage;
 mod keeping;
 mod model;
+mod partial;
 mod room;
 
 const GROUP: usize = 16_384;
