@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capability::Grants;
 use crate::manifest::{Limits, PluginId};
+use crate::network::Network;
 use crate::problem::{Problems, Table, read};
 use crate::registry::{Registry, RegistryName};
 use crate::{ByteSize, Span};
@@ -42,6 +43,9 @@ pub struct Deployment {
     /// How other servers are called, by the node and by plugins.
     #[serde(default)]
     pub outbound: Outbound,
+    /// Whether and how the node is part of the swarm.
+    #[serde(default)]
+    pub network: Network,
     /// Which plugin plays which part.
     #[serde(default)]
     pub shop: Shop,
@@ -438,6 +442,7 @@ impl Deployment {
         });
         let runtime = t.table("runtime", Runtime::read).unwrap_or_default();
         let outbound = t.table("outbound", |t| Outbound { authorities: t.list("authorities") });
+        let network = t.table("network", Network::read);
         let plugins = t.map("plugins", |_: &PluginId, t| Some(Plugin::read(t)));
         let shop = t.table("shop", |t| Shop::read(t, &plugins));
         let registries = t.map("registries", |_: &RegistryName, t| Registry::read(t));
@@ -449,6 +454,7 @@ impl Deployment {
             publisher: publisher.unwrap_or_default(),
             runtime,
             outbound: outbound.unwrap_or_default(),
+            network: network.unwrap_or_default(),
             shop: shop.unwrap_or_default(),
             plugins,
             registries,

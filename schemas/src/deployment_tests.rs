@@ -34,6 +34,21 @@ name = "Night Owl Records"
 key = "keys/publisher.pem"
 [runtime]
 memory = "512MiB"
+[network]
+enabled = true
+listen = ["/ip4/0.0.0.0/udp/4001/quic-v1"]
+announce = ["/dns/shop.example.org/udp/4001/quic-v1"]
+bootstrap = []
+role = "leaf"
+mdns = true
+allow = []
+[network.limits]
+connections = 100
+connections-per-address = 4
+memory = "512MiB"
+uploads = 8
+streams-per-peer = 4
+upload-rate = "2MiB"
 [shop]
 storefront = "org.nightowl.shelf"
 search = ["org.fondaco.search-index"]

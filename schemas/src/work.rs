@@ -251,6 +251,14 @@ pub struct Release {
 }
 
 impl Release {
+    /// Is there an offer that costs nothing and limits nothing?
+    pub fn is_free(&self) -> bool {
+        self.offers.iter().any(|o| o.price.is_zero() && o.terms == Terms::default())
+    }
+    /// May everybody have this file of it? Samples, covers and ciphertext always, the rest only of a free work.
+    pub fn is_public(&self, file: &FileInfo) -> bool {
+        file.role.is_public() || file.protection.is_some() || self.is_free()
+    }
     /// The file at a path.
     pub fn file(&self, path: &str) -> Option<&FileInfo> {
         self.files.iter().find(|f| f.path == path)

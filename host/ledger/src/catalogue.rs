@@ -1,6 +1,6 @@
 //! The catalogue: verified releases, which of them is a work's current one, and where each blob is used.
 
-use fondaco_schemas::{BlobHash, FileInfo, Release, ReleaseId, Terms, Work, WorkId};
+use fondaco_schemas::{BlobHash, FileInfo, Release, ReleaseId, Work, WorkId};
 use rusqlite::{Connection, params};
 use time::OffsetDateTime;
 
@@ -65,7 +65,7 @@ pub(crate) fn apply_recorded(conn: &Connection, seq: i64, e: &ReleaseRecorded) -
     for tag in &release.tags {
         conn.prepare_cached("INSERT OR IGNORE INTO tags(tag, work) VALUES(?1, ?2)")?.execute([tag, &work])?;
     }
-    let free = is_free(release);
+    let free = release.is_free();
     for file in &release.files {
         conn.prepare_cached(
             "INSERT OR REPLACE INTO files(blob, release, path, work, info, free) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
@@ -73,10 +73,6 @@ pub(crate) fn apply_recorded(conn: &Connection, seq: i64, e: &ReleaseRecorded) -
         .execute(params![file.hash.as_bytes(), id, file.path, work, to_cbor(file)?, free])?;
     }
     Ok(())
-}
-
-fn is_free(release: &Release) -> bool {
-    release.offers.iter().any(|o| o.price.is_zero() && o.terms == Terms::default())
 }
 
 pub(crate) fn apply_unpublished(conn: &Connection, seq: i64, e: &WorkUnpublished) -> Result<()> {
@@ -198,6 +194,17 @@ impl Ledger {
             found.truncate(limit as usize);
             let next = found.last().filter(|_| has_more).map(|(listed, _)| listed.to_string());
             Ok(Page { works: found.into_iter().map(|(_, work)| work).collect(), next })
+        })
+        .await
+    }
+
+    /// The current releases of all listed works, in the order in which the works were listed. 32 bytes each.
+    pub async fn current_releases(&self) -> Result<Vec<ReleaseId>> {
+        self.read(|conn| {
+            let sql = "SELECT release FROM works WHERE listed IS NOT NULL ORDER BY listed";
+            let mut statement = conn.prepare_cached(sql)?;
+            let rows = statement.query_map([], |row| bytes(row, "release", ReleaseId::new))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
         .await
     }

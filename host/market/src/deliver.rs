@@ -2,7 +2,7 @@
 //! carry them; all else needs an entitlement, proved by an address that the node made for its holder.
 
 use data_encoding::BASE64URL_NOPAD;
-use fondaco_ledger::{Entitlement, EntitlementState};
+use fondaco_ledger::{Entitlement, EntitlementState, FileUse};
 use fondaco_runtime::wit::types;
 use fondaco_runtime::{Caller, Context};
 use fondaco_schemas::{BlobHash, EntitlementId, FileInfo};
@@ -106,11 +106,15 @@ impl Market {
         Ok(format!("/licences/{id}/{}?{tag}", encode(&file.path)))
     }
 
+    /// May everybody have this blob, be it over HTTP or from the swarm?
+    pub async fn is_public(&self, blob: BlobHash) -> Result<bool, Error> {
+        Ok(self.ledger().file_uses(blob).await?.iter().any(is_for_everybody))
+    }
+
     /// A file by its hash, for everybody or for the bearer of a proof.
     pub async fn file(&self, hash: BlobHash, proof: &Proof) -> Result<Delivery, Refusal> {
         let uses = self.ledger().file_uses(hash).await.map_err(unavailable)?;
-        let public =
-            uses.iter().find(|u| u.file.role.is_public() || u.file.protection.is_some() || (u.is_free && u.is_current));
+        let public = uses.iter().find(|u| is_for_everybody(u));
         let file = match public {
             Some(found) => &found.file,
             None if uses.is_empty() => return Err(Refusal::NotFound),
@@ -188,6 +192,12 @@ impl Market {
         };
         Err(forbidden(why))
     }
+}
+
+/// Samples, covers and ciphertext are; the rest only as long as its work is free. Of a release alone, the same is
+/// `Release::is_public`.
+fn is_for_everybody(file: &FileUse) -> bool {
+    file.file.role.is_public() || file.file.protection.is_some() || (file.is_free && file.is_current)
 }
 
 fn base_name(path: &str) -> &str {

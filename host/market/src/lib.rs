@@ -13,6 +13,7 @@ mod error;
 mod keys;
 mod lend;
 pub mod media;
+mod mirror;
 mod open;
 mod publish;
 mod sell;
@@ -28,7 +29,7 @@ use fondaco_ledger::Ledger;
 use fondaco_runtime::wit::settings;
 use fondaco_runtime::{Plugin, Services};
 use fondaco_schemas::deployment::{Brand, Shop};
-use fondaco_schemas::{PluginId, PluginKind};
+use fondaco_schemas::{PluginId, PluginKind, PublicKey};
 use fondaco_store::Store;
 use fondaco_trust::{KeyPair, Verified};
 use time::OffsetDateTime;
@@ -185,6 +186,10 @@ impl Market {
     /// Replaces brand, roles and theme, all at once.
     pub fn set_looks(&self, looks: Looks) {
         *self.0.looks.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(looks);
+    }
+    /// Who publishes here.
+    pub fn publisher(&self) -> PublicKey {
+        self.0.parts.publisher.public()
     }
     /// Where the public finds the node, without a `/` at its end.
     pub fn base_url(&self) -> &str {

@@ -94,6 +94,11 @@ impl Market {
         let (work, offer) = self.offer(work, offer).await?;
         let at = now();
         check_window(&offer, at)?;
+        let is_ours = *work.release.work.publisher() == self.publisher();
+        if !is_ours && (!offer.price.is_zero() || offer.terms.scheme.is_some()) {
+            // Neither the money nor the keys would be right here.
+            return Err(refused("this work is another publisher's, and is sold at their shop alone"));
+        }
         if key.is_empty() || key.len() > 128 {
             return Err(refused("the idempotency key must have 1 to 128 characters"));
         }

@@ -1,1 +1,38 @@
-//! The swarm.
+//! The swarm: other nodes, what they hold, and verified transfer from and to them.
+//!
+//! `host/node` starts a [`Net`] and asks it to fetch a release; what the node gives to others is decided by the [`Shelf`]
+//! that it hands in. One private loop (`swarm`) owns the libp2p swarm and does nothing that waits for a disk; transfers
+//! run in tasks of their own, over streams that the loop opens or accepts for them. This is the only crate that names
+//! libp2p.
+//!
+//! What it never does: believe a peer. A byte that came from the swarm is in the store because it verified against the
+//! id that was asked for, and a release is one because its publisher's signature verifies.
+
+mod book;
+mod config;
+mod error;
+mod fetch;
+mod gate;
+mod net;
+mod pace;
+mod plan;
+mod providers;
+mod source;
+mod streams;
+mod swarm;
+mod upload;
+mod wire;
+
+pub use config::{Config, Limits, Role};
+pub use error::{Error, Result};
+pub use fetch::{Fetch, Fetched, SourceState, SourceStatus, Want};
+pub use libp2p::{Multiaddr, PeerId};
+pub use net::{Future, Net, Peer, Shelf, Status, address_of, book_in, peer_id};
+
+/// The transfer protocol.
+pub(crate) const BLOB: libp2p::StreamProtocol = libp2p::StreamProtocol::new("/fondaco/blob/1");
+/// Our own distributed hash table, so that it never merges with another network's.
+pub(crate) const KAD: libp2p::StreamProtocol = libp2p::StreamProtocol::new("/fondaco/kad/1");
+
+#[cfg(test)]
+mod tests;

@@ -76,8 +76,15 @@ pub enum NodeCommand {
     Works,
     /// Search the works of this node.
     Search(Search),
-    /// Copy a work's files out of the node, verified.
+    /// Copy a work's files out of the node, verified; with a link, fetch them from the swarm first.
     Get(Get),
+    /// Fetch what a link names and keep it, to give it to others.
+    Seed {
+        /// The link, as `fondaco works` prints it.
+        link: String,
+    },
+    /// Show who is in the swarm, and how this node is found there.
+    Peers,
     /// List orders, the newest first.
     Orders {
         /// At most so many.
@@ -233,11 +240,14 @@ pub struct Search {
 /// `fondaco get`.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
 pub struct Get {
-    /// Its id or slug.
+    /// Its id or slug, or a `fondaco:` link.
     pub work: String,
     /// The folder to copy into; absent: the slug.
     #[arg(long, short, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
+    /// Where the folder of a link's work is made.
+    #[arg(skip)]
+    pub beside: Option<PathBuf>,
 }
 
 /// `fondaco plugin`.

@@ -13,6 +13,7 @@ mod out;
 mod outbound;
 mod plugins;
 mod registry;
+mod swarm;
 
 use std::process::ExitCode;
 
@@ -68,8 +69,8 @@ fn main() -> ExitCode {
 #[cfg_attr(not(feature = "otel"), expect(clippy::unnecessary_wraps, reason = "a collector's address can be wrong"))]
 fn log(verbose: u8, is_node: bool) -> Result<(), String> {
     let level = match (verbose, is_node) {
-        (0, false) => "warn,plugin=info",
-        (0, true) => "info",
+        (0, false) => "warn,plugin=info,libp2p_kad=error",
+        (0, true) => "info,libp2p_swarm=warn,libp2p_kad=error",
         (1, _) => "debug,wasmtime=info,hyper=info",
         _ => "trace",
     };
@@ -135,6 +136,12 @@ fn prepared(folder: &Folder, command: NodeCommand, out: &Out) -> Done<NodeComman
             args.source = full(args.source);
             args.work = args.work.map(full);
             NodeCommand::Publish(args)
+        }
+        NodeCommand::Get(mut args) if fondaco_schemas::Link::is_meant(&args.work) => {
+            // What the folder is called is known only once the release is here.
+            args.beside = Some(full(".".into()));
+            args.out = args.out.map(full);
+            NodeCommand::Get(args)
         }
         NodeCommand::Get(mut args) => {
             let slug = args.work.rsplit('/').next().unwrap_or_default().to_owned();

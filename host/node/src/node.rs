@@ -26,6 +26,8 @@ pub struct Node {
     pub market: Market,
     /// What makes plugins of components.
     pub runtime: Runtime,
+    /// The swarm, once it was started.
+    pub swarm: tokio::sync::OnceCell<fondaco_net::Net>,
     /// One change of the installed plugins at a time.
     pub installing: Mutex<()>,
     /// What runs, and what it was made of.
@@ -72,7 +74,8 @@ impl Node {
         });
         let trusted = Trusted::remembered(market.ledger()).await?;
         let (installing, places, stopping) = (Mutex::new(()), Places::default(), watch::Sender::new(false));
-        let node = Self { folder, deployment, market, runtime, installing, places, trusted, stopping };
+        let swarm = tokio::sync::OnceCell::new();
+        let node = Self { folder, deployment, market, runtime, swarm, installing, places, trusted, stopping };
         plugins::load_all(&node).await?;
         Ok(node)
     }
@@ -82,8 +85,11 @@ impl Node {
         self.trusted.read(&self.folder, self.market.ledger()).await
     }
 
-    /// Closes the ledger, which ends its writer.
-    pub async fn close(self) {
+    /// Stops the swarm, and closes the ledger, which ends its writer.
+    pub async fn close(&self) {
+        if let Some(net) = self.swarm.get() {
+            net.stop().await;
+        }
         self.market.finish_trail().await;
         self.market.ledger().close().await;
     }

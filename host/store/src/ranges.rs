@@ -167,6 +167,7 @@ impl Bitmap {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "a list of one run is meant")]
 mod tests {
     use super::*;
 

@@ -169,6 +169,16 @@ impl KeyPair {
         PublicKey::new(bytes)
     }
 
+    /// The 32 bytes that RFC 8032 calls the private key, for another implementation of Ed25519. Secret.
+    pub fn seed(&self) -> [u8; 32] {
+        // Every PKCS#8 that was taken begins as ours does, but for a version and lengths in bytes of their own.
+        let mut seed = [0; 32];
+        if let Some(bytes) = self.der.get(PKCS8_HEAD.len()..PKCS8_HEAD.len() + 32) {
+            seed.copy_from_slice(bytes);
+        }
+        seed
+    }
+
     /// Signs a message as it stands. Deterministic (RFC 8032).
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         let mut bytes = [0; 64];

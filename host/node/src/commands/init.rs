@@ -97,6 +97,11 @@ listen = "127.0.0.1:8080"
 dir = "data"
 # quota = "100GiB"
 
+[network]
+# Part of a swarm of nodes: works go from node to node. Nobody can come to this one before it listens somewhere.
+enabled = false
+# listen = ["/ip4/0.0.0.0/udp/4001/quic-v1", "/ip4/0.0.0.0/tcp/4001"]
+
 [publisher]
 # What releases are signed with, taken from the data folder.
 key = "keys/publisher.pem"

@@ -14,6 +14,7 @@ use crate::folder::Folder;
 use crate::node::Node;
 use crate::out::Out;
 use crate::plugins;
+use crate::swarm;
 
 /// How long each part may take to stop; the gateway drains within less.
 const STOPPING: std::time::Duration = std::time::Duration::from_secs(15);
@@ -21,6 +22,7 @@ const STOPPING: std::time::Duration = std::time::Duration::from_secs(15);
 /// Runs the node.
 pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
     let deployment = folder.deployment()?;
+    swarm::config(&deployment, folder.data(&deployment))?;
     let address = args.listen.unwrap_or(deployment.gateway.listen);
     // The port is taken before the data is opened: a second node on the same port harms nothing and says so at once.
     let listener = Gateway::bind(address).await.map_err(Fail::unavailable)?;
@@ -30,6 +32,9 @@ pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
     let socket = control::listen(&node.folder.socket(&node.deployment))?;
     let gateway = Gateway::new(listener, node.market.clone(), limits(&node.deployment));
     let url = node.market.base_url().to_owned();
+    if node.deployment.network.enabled {
+        node.swarm.get_or_try_init(|| node.start_swarm(true)).await?;
+    }
     let stopped = node.stopping.subscribe();
     // Before anybody is told that the node is up: from then on it may be told to stop.
     let mut signals = Signals::new()?;
@@ -53,11 +58,23 @@ pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
     });
     let watching = tokio::spawn(plugins::keep_watching(node.clone(), stopped.clone()));
     let trying = tokio::spawn(plugins::keep_watching_trials(node.clone(), stopped.clone()));
+    let announcing = tokio::spawn({
+        let (market, net, stopped) = (node.market.clone(), node.swarm.get().cloned(), stopped.clone());
+        async move {
+            if let Some(net) = net {
+                swarm::keep_announcing(market, net, stopped).await;
+            }
+        }
+    });
     let controlling = tokio::spawn(control::serve(socket, node.clone(), stopped));
 
+    let addresses: Vec<String> = match node.swarm.get() {
+        Some(net) => net.addresses().await?.iter().map(ToString::to_string).collect(),
+        None => Vec::new(),
+    };
     out.result(
         json,
-        || serde_json::json!({ "event": "ready", "url": url, "listen": bound.to_string() }),
+        || serde_json::json!({ "event": "ready", "url": url, "listen": bound.to_string(), "swarm": addresses }),
         || format!("{} is open at {url}/", node.deployment.brand.name),
     );
     signals.next().await;
@@ -69,7 +86,7 @@ pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
         signals.next().await;
         std::process::exit(1);
     });
-    for mut task in [serving, feeding, settling, tidying, auditing, watching, trying, controlling] {
+    for mut task in [serving, feeding, settling, tidying, auditing, watching, trying, announcing, controlling] {
         match tokio::time::timeout(STOPPING, &mut task).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "a part of the node did not stop as it should"),
@@ -80,10 +97,7 @@ pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
         }
     }
     let _ = std::fs::remove_file(node.folder.socket(&node.deployment));
-    match Arc::try_unwrap(node) {
-        Ok(node) => node.close().await,
-        Err(node) => node.market.ledger().close().await,
-    }
+    node.close().await;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use fondaco_market::{Progress, PublishOptions};
 use fondaco_runtime::Context;
 use fondaco_runtime::wit::search_types::{Query, Reach, Sort};
 use fondaco_schemas::work_file::WORK_FILE;
-use fondaco_schemas::{Work, WorkFile};
+use fondaco_schemas::{Link, Work, WorkFile};
 
 use crate::cli::{Get, Publish, Search, work_id};
 use crate::fail::{Done, Fail};
@@ -29,19 +29,25 @@ pub async fn publish(node: &Node, args: Publish, json: bool, out: &Out) -> Done 
     let published = node.market.publish(&args.source, &about, options, &progress).await;
     out.say(Said::End);
     let published = published?;
+    let link = node.links().await.to(published.release);
     out.result(
         json,
         || {
             serde_json::json!({
                 "work": published.work, "release": published.release, "sequence": published.sequence,
-                "new": published.is_new, "files": published.files, "bytes": published.bytes,
+                "new": published.is_new, "files": published.files, "bytes": published.bytes, "link": link,
             })
         },
         || {
             let what = if published.is_new { "published" } else { "was published already:" };
             format!(
-                "{what} {} (release {}, {} files, {} bytes)\n  {}",
-                about.title, published.sequence, published.files, published.bytes, published.work
+                "{what} {} (release {}, {} files, {} bytes)\n  {}{}",
+                about.title,
+                published.sequence,
+                published.files,
+                published.bytes,
+                published.work,
+                second(link.as_ref())
             )
         },
     );
@@ -75,11 +81,23 @@ async fn find(node: &Node, text: &str) -> Done<Work> {
 pub async fn list(node: &Node, json: bool, out: &Out) -> Done {
     let mut cursor: Option<String> = None;
     let mut none = true;
+    let links = node.links().await;
     loop {
         let page = node.market.ledger().browse(cursor.as_deref(), 100).await?;
         for work in &page.works {
             none = false;
-            out.result(json, || serde_json::to_value(work).unwrap_or_default(), || describe(work));
+            let link = links.to(work.release_id);
+            out.result(
+                json,
+                || {
+                    let mut value = serde_json::to_value(work).unwrap_or_default();
+                    if let (Some(map), Some(link)) = (value.as_object_mut(), &link) {
+                        map.insert("link".into(), link.as_str().into());
+                    }
+                    value
+                },
+                || describe(work) + &second(link.as_ref()),
+            );
         }
         match page.next {
             Some(next) => cursor = Some(next),
@@ -90,6 +108,11 @@ pub async fn list(node: &Node, json: bool, out: &Out) -> Done {
         out.note("nothing is published yet: `fondaco publish <folder>`");
     }
     Ok(())
+}
+
+/// The link, on a line of its own.
+fn second(link: Option<&String>) -> String {
+    link.map(|link| format!("\n  {link}")).unwrap_or_default()
 }
 
 fn describe(work: &Work) -> String {
@@ -133,8 +156,17 @@ pub async fn search(node: &Node, args: Search, json: bool, out: &Out) -> Done {
 }
 
 pub async fn get(node: &Node, args: Get, json: bool, out: &Out) -> Done {
+    if Link::is_meant(&args.work) {
+        let link = super::swarm::read_link(&args.work)?;
+        return super::swarm::get(node, &link, &args, json, out).await;
+    }
     let work = find(node, &args.work).await?;
     let folder = args.out.unwrap_or_else(|| PathBuf::from(work.release.work.slug()));
+    copy_work(node, &work, folder, json, out).await
+}
+
+/// Copies a work's files to a folder.
+pub async fn copy_work(node: &Node, work: &Work, folder: PathBuf, json: bool, out: &Out) -> Done {
     for file in &work.release.files {
         if !Path::new(&file.path).components().all(|c| matches!(c, std::path::Component::Normal(_))) {
             return Err(Fail::refused(format!("the release names a file outside its folder: {:?}", file.path)));

@@ -232,6 +232,7 @@ fn fixed(opened: &Deployment, now: &Deployment) -> Vec<&'static str> {
         ("[storage]", opened.storage == now.storage),
         ("[database]", opened.database == now.database),
         ("[publisher]", opened.publisher == now.publisher),
+        ("[network]", opened.network == now.network),
         ("brand.base-url", opened.brand.base_url == now.brand.base_url),
     ];
     parts.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()

@@ -1,5 +1,7 @@
 //! Blobs that come in pieces, from sources that may lie, with kills in between.
 
+#![allow(clippy::single_range_in_vec_init, reason = "a list of one run is meant")]
+
 use std::ops::Range;
 
 use bao_tree::io::outboard::PreOrderMemOutboard;
@@ -8,7 +10,7 @@ use bao_tree::{BlockSize, ChunkNum, ChunkRanges};
 use fondaco_schemas::BlobHash;
 use fondaco_store::{Decoder, Error, GROUP_BYTES, GroupRanges, Options, Partial, Store};
 
-const GROUP: usize = GROUP_BYTES as usize;
+const GROUP: usize = 16 * 1024;
 
 fn data(len: usize) -> Vec<u8> {
     (0..len).map(|i| u8::try_from((i / 7 + i / 1_000 + i * 13) % 251).unwrap()).collect()

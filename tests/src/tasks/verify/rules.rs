@@ -32,6 +32,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
             "fondaco-trust",
             "fondaco-ledger",
             "fondaco-runtime",
+            "fondaco-net",
             "fondaco-market",
             "fondaco-gateway",
         ],

@@ -1,0 +1,187 @@
+//! What an operator decides about the swarm, checked.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
+
+use crate::error::{Error, Result};
+
+/// What a node does for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It asks the hash table and keeps nothing of it: for nodes that others cannot reach.
+    Leaf,
+    /// It also keeps its part of the hash table.
+    Full,
+}
+
+/// What all peers together, and each of them, may take up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections.
+    pub connections: u32,
+    /// Open connections of one IPv4 address or IPv6 /64; of a /24 or /48 it is four times as many. Not for loopback.
+    pub connections_per_address: u32,
+    /// The node's resident memory in bytes, above which no new connection is taken.
+    pub memory_bytes: u64,
+    /// Answers that are sent at once.
+    pub uploads: u32,
+    /// Streams of one peer.
+    pub streams_per_peer: u32,
+    /// Bytes sent in a second, all together; none: as fast as it goes.
+    pub upload_bytes_per_second: Option<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 600,
+            connections_per_address: 8,
+            memory_bytes: 1 << 30,
+            uploads: 16,
+            streams_per_peer: 8,
+            upload_bytes_per_second: None,
+        }
+    }
+}
+
+/// Everything that is decided before the swarm starts.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen; nowhere: this node only dials.
+    pub listen: Vec<Multiaddr>,
+    /// Addresses under which others reach this node, where they are not those that it listens on.
+    pub announce: Vec<Multiaddr>,
+    /// Nodes to begin with.
+    pub bootstrap: Vec<(PeerId, Multiaddr)>,
+    /// What this node does for others.
+    pub role: Role,
+    /// Find nodes in the local network, and be found there.
+    pub mdns: bool,
+    /// Only these peers; none: all. A private network.
+    pub allow: Option<BTreeSet<PeerId>>,
+    /// Limits.
+    pub limits: Limits,
+    /// Where known peers are kept; none: nowhere.
+    pub book: Option<PathBuf>,
+    /// How long a source may be slow: over this time it must send `slow_bytes`, or it is given up.
+    pub slow_time: Duration,
+    /// See `slow_time`. With the defaults, 4 KiB/s over 20 s.
+    pub slow_bytes: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            announce: Vec::new(),
+            bootstrap: Vec::new(),
+            role: Role::Full,
+            mdns: false,
+            allow: None,
+            limits: Limits::default(),
+            book: None,
+            slow_time: Duration::from_secs(20),
+            slow_bytes: 20 * 4096,
+        }
+    }
+}
+
+impl Config {
+    /// An address to listen on: IP, then TCP or QUIC.
+    pub fn listen_address(text: &str) -> Result<Multiaddr> {
+        let address = parse(text)?;
+        let mut parts = address.iter();
+        let ip = matches!(parts.next(), Some(Protocol::Ip4(_) | Protocol::Ip6(_)));
+        let port = match (parts.next(), parts.next()) {
+            (Some(Protocol::Tcp(_)), None) => true,
+            (Some(Protocol::Udp(_)), Some(Protocol::QuicV1)) => parts.next().is_none(),
+            _ => false,
+        };
+        if ip && port {
+            Ok(address)
+        } else {
+            Err(refuse(text, "listen on /ip4/…/tcp/… or /ip4/…/udp/…/quic-v1"))
+        }
+    }
+
+    /// An address of a peer, which ends with `/p2p/` and its id.
+    pub fn peer_address(text: &str) -> Result<(PeerId, Multiaddr)> {
+        let mut address = parse(text)?;
+        match address.pop() {
+            Some(Protocol::P2p(peer)) if is_dialable(&address) => Ok((peer, address)),
+            _ => Err(refuse(text, "write IP or DNS name, port, and /p2p/ with the peer's id")),
+        }
+    }
+
+    /// An address under which others are told to find this node: without its id.
+    pub fn announced_address(text: &str) -> Result<Multiaddr> {
+        let address = parse(text)?;
+        if is_dialable(&address) { Ok(address) } else { Err(refuse(text, "write IP or DNS name and port, and no id")) }
+    }
+
+    /// A peer's id.
+    pub fn peer(text: &str) -> Result<PeerId> {
+        text.parse().map_err(|_| refuse(text, "a peer's id begins with 12D3Koo"))
+    }
+}
+
+fn parse(text: &str) -> Result<Multiaddr> {
+    if text.len() > 512 {
+        return Err(refuse(text, "it is longer than 512 characters"));
+    }
+    text.parse().map_err(|_| refuse(text, "write it as /ip4/192.0.2.1/udp/4001/quic-v1"))
+}
+
+fn refuse(text: &str, why: &'static str) -> Error {
+    Error::Address { text: text.chars().take(120).collect(), why }
+}
+
+/// An address without the peer's id at its end.
+pub(crate) fn bare(mut address: Multiaddr) -> Multiaddr {
+    if matches!(address.iter().last(), Some(Protocol::P2p(_))) {
+        address.pop();
+    }
+    address
+}
+
+/// Whether an address begins with a host and goes on with TCP or QUIC.
+pub(crate) fn is_dialable(address: &Multiaddr) -> bool {
+    let mut parts = address.iter();
+    let host = matches!(
+        parts.next(),
+        Some(Protocol::Ip4(_) | Protocol::Ip6(_) | Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_))
+    );
+    let port = match parts.next() {
+        Some(Protocol::Tcp(_)) => true,
+        Some(Protocol::Udp(_)) => matches!(parts.next(), Some(Protocol::QuicV1)),
+        _ => false,
+    };
+    host && port && parts.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_checked_and_the_mistake_is_named() {
+        for good in ["/ip4/127.0.0.1/tcp/0", "/ip6/::/udp/4001/quic-v1"] {
+            assert_eq!(Config::listen_address(good).unwrap().to_string(), good);
+        }
+        for bad in ["", "127.0.0.1:80", "/ip4/127.0.0.1", "/dns/x/tcp/1", "/ip4/1.2.3.4/udp/1", "/ip4/1.2.3.4/tcp/1/ws"]
+        {
+            assert!(Config::listen_address(bad).is_err(), "{bad}");
+        }
+        let id = PeerId::random();
+        let (peer, address) = Config::peer_address(&format!("/dns/a.example/udp/4001/quic-v1/p2p/{id}")).unwrap();
+        assert_eq!((peer, address.to_string().as_str()), (id, "/dns/a.example/udp/4001/quic-v1"));
+        for bad in ["/ip4/1.2.3.4/tcp/1", &format!("/p2p/{id}"), &format!("/ip4/1.2.3.4/tcp/1/p2p/{id}/p2p-circuit")] {
+            let text = Config::peer_address(bad).unwrap_err().to_string();
+            assert!(text.contains(bad), "{text}");
+        }
+    }
+}

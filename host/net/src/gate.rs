@@ -1,0 +1,338 @@
+//! Who may connect: bans, the allow-list of a private network, and so many connections for each address and network.
+//!
+//! A behaviour without a protocol: it stands first, so that it denies before others allocate anything.
+
+use std::collections::{BTreeSet, HashMap};
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::{
+    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+    dummy,
+};
+use libp2p::{Multiaddr, PeerId};
+
+/// How long a ban lasts.
+pub(crate) const BAN: Duration = Duration::from_hours(24);
+/// At this score a peer is banned.
+const ENOUGH: u32 = 90;
+/// The most peers that are remembered for what they did.
+const MOST: usize = 10_000;
+
+/// What a peer did that it should not have done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offence {
+    /// It sent bytes that are not those of the blob.
+    BadData,
+    /// It broke the protocol.
+    Protocol,
+    /// It was too slow to be of use.
+    Slow,
+}
+
+impl Offence {
+    fn weight(self) -> u32 {
+        match self {
+            // Three times is enough. A broken disk is found by its owner too, who then no longer serves the blob.
+            Self::BadData => 30,
+            Self::Protocol => 15,
+            Self::Slow => 3,
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Denied {
+    #[error("the peer is banned")]
+    Banned,
+    #[error("the peer is not on the allow-list of this private network")]
+    NotAllowed,
+    #[error("too many connections from {0}")]
+    TooMany(String),
+}
+
+/// A network that connections are counted for: a prefix of an address.
+type Net = (bool, u128);
+
+/// The behaviour.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    allow: Option<BTreeSet<PeerId>>,
+    per_address: u32,
+    scores: HashMap<PeerId, u32>,
+    bans: HashMap<PeerId, Instant>,
+    /// Inbound connections, pending ones among them.
+    inbound: HashMap<ConnectionId, [Net; 2]>,
+    counts: HashMap<Net, u32>,
+}
+
+impl Gate {
+    pub fn new(allow: Option<BTreeSet<PeerId>>, per_address: u32) -> Self {
+        let (scores, bans) = (HashMap::new(), HashMap::new());
+        Self { allow, per_address, scores, bans, inbound: HashMap::new(), counts: HashMap::new() }
+    }
+
+    /// Remembers what a peer did; answers whether it is banned now.
+    pub fn note(&mut self, peer: PeerId, offence: Offence) -> bool {
+        if self.scores.len() >= MOST && !self.scores.contains_key(&peer) {
+            // Whoever floods us with identities does not make us forget the worst.
+            self.scores.retain(|_, score| *score >= ENOUGH / 2);
+        }
+        let score = self.scores.entry(peer).or_default();
+        *score = score.saturating_add(offence.weight());
+        let banned = *score >= ENOUGH;
+        if banned {
+            self.ban(peer, BAN);
+        }
+        banned
+    }
+
+    /// Bans a peer for some time.
+    pub fn ban(&mut self, peer: PeerId, time: Duration) {
+        self.bans.retain(|_, until| *until > Instant::now());
+        if self.bans.len() < MOST {
+            self.bans.insert(peer, Instant::now() + time);
+        }
+    }
+
+    /// Whether a peer is banned now.
+    pub fn is_banned(&self, peer: &PeerId) -> bool {
+        self.bans.get(peer).is_some_and(|until| *until > Instant::now())
+    }
+
+    /// Who is banned, and for how long still.
+    pub fn bans(&self) -> Vec<(PeerId, Duration)> {
+        let now = Instant::now();
+        self.bans.iter().filter(|(_, until)| **until > now).map(|(peer, until)| (*peer, *until - now)).collect()
+    }
+
+    fn check(&self, peer: &PeerId) -> Result<(), ConnectionDenied> {
+        if self.is_banned(peer) {
+            return Err(ConnectionDenied::new(Denied::Banned));
+        }
+        if self.allow.as_ref().is_some_and(|allow| !allow.contains(peer)) {
+            return Err(ConnectionDenied::new(Denied::NotAllowed));
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, id: ConnectionId, address: &Multiaddr) -> Result<(), ConnectionDenied> {
+        let Some(ip) = ip_of(address).filter(|ip| !ip.is_loopback()) else { return Ok(()) };
+        let nets = nets(ip);
+        for (net, most) in nets.iter().zip([self.per_address, self.per_address.saturating_mul(4)]) {
+            if self.counts.get(net).copied().unwrap_or(0) >= most {
+                return Err(ConnectionDenied::new(Denied::TooMany(ip.to_string())));
+            }
+        }
+        for net in nets {
+            *self.counts.entry(net).or_default() += 1;
+        }
+        self.inbound.insert(id, nets);
+        Ok(())
+    }
+
+    fn leave(&mut self, id: ConnectionId) {
+        for net in self.inbound.remove(&id).into_iter().flatten() {
+            if let Some(count) = self.counts.get_mut(&net) {
+                *count -= 1;
+                if *count == 0 {
+                    self.counts.remove(&net);
+                }
+            }
+        }
+    }
+}
+
+/// The address' IP, if it begins with one.
+pub(crate) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+    match address.iter().next()? {
+        Protocol::Ip4(ip) => Some(ip.into()),
+        Protocol::Ip6(ip) => Some(ip.to_ipv4_mapped().map_or(ip.into(), IpAddr::from)),
+        _ => None,
+    }
+}
+
+/// The two networks that an address counts for: itself and its /24, or its /64 and its /48.
+fn nets(ip: IpAddr) -> [Net; 2] {
+    match ip {
+        IpAddr::V4(ip) => {
+            let bits = u128::from(u32::from(ip));
+            // Apart from each other by a bit that no address has.
+            [(false, bits), (false, (1 << 32) | (bits >> 8))]
+        }
+        IpAddr::V6(ip) => {
+            let bits = u128::from(ip);
+            [(true, bits >> 64), (true, (1 << 127) | (bits >> 80))]
+        }
+    }
+}
+
+/// How far an address reaches: what is learnt over a connection is believed only as far as the connection itself reaches,
+/// so that no stranger makes us dial into our own network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reach {
+    Everywhere,
+    Local,
+    Host,
+}
+
+pub(crate) fn reach(address: &Multiaddr) -> Reach {
+    let v4 = |ip: std::net::Ipv4Addr| {
+        let [a, b, ..] = ip.octets();
+        ip.is_private()
+            || ip.is_link_local()
+            || ip.is_unspecified()
+            || ip.is_broadcast()
+            || ip.is_multicast()
+            || (a == 100 && (64..128).contains(&b))
+    };
+    match ip_of(address) {
+        Some(ip) if ip.is_loopback() => Reach::Host,
+        Some(IpAddr::V4(ip)) if v4(ip) => Reach::Local,
+        Some(IpAddr::V6(ip))
+            if ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_unspecified() || ip.is_multicast() =>
+        {
+            Reach::Local
+        }
+        _ => Reach::Everywhere,
+    }
+}
+
+impl NetworkBehaviour for Gate {
+    type ConnectionHandler = dummy::ConnectionHandler;
+    type ToSwarm = Infallible;
+
+    fn handle_pending_inbound_connection(
+        &mut self,
+        id: ConnectionId,
+        _: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        self.enter(id, remote)
+    }
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.check(&peer).map(|()| dummy::ConnectionHandler)
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: Option<PeerId>,
+        _: &[Multiaddr],
+        _: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        peer.map_or(Ok(()), |peer| self.check(&peer)).map(|()| Vec::new())
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.check(&peer).map(|()| dummy::ConnectionHandler)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionClosed(closed) => self.leave(closed.connection_id),
+            FromSwarm::ListenFailure(failed) => self.leave(failed.connection_id),
+            _ => {}
+        }
+    }
+
+    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
+        match event {}
+    }
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inbound(gate: &mut Gate, id: usize, address: &str) -> bool {
+        let address: Multiaddr = format!("{address}/tcp/1").parse().unwrap();
+        gate.handle_pending_inbound_connection(ConnectionId::new_unchecked(id), &Multiaddr::empty(), &address).is_ok()
+    }
+
+    #[test]
+    fn an_address_and_its_network_have_so_many_connections() {
+        let mut gate = Gate::new(None, 2);
+        assert!(inbound(&mut gate, 1, "/ip4/192.0.2.1") && inbound(&mut gate, 2, "/ip4/192.0.2.1"));
+        assert!(!inbound(&mut gate, 3, "/ip4/192.0.2.1"));
+        for id in 4..10 {
+            assert!(inbound(&mut gate, id, &format!("/ip4/192.0.2.{id}")));
+        }
+        assert!(!inbound(&mut gate, 10, "/ip4/192.0.2.10"), "eight from one /24");
+        assert!(inbound(&mut gate, 11, "/ip4/192.0.3.1"));
+        gate.leave(ConnectionId::new_unchecked(4));
+        assert!(inbound(&mut gate, 12, "/ip4/192.0.2.10"));
+        // IPv6 is counted by what one customer has.
+        assert!(inbound(&mut gate, 20, "/ip6/2001:db8::1") && inbound(&mut gate, 21, "/ip6/2001:db8::2"));
+        assert!(!inbound(&mut gate, 22, "/ip6/2001:db8::3"));
+        // A mapped address is the address that it stands for.
+        assert!(inbound(&mut gate, 30, "/ip4/198.51.100.1") && inbound(&mut gate, 31, "/ip6/::ffff:198.51.100.1"));
+        assert!(!inbound(&mut gate, 32, "/ip6/::ffff:198.51.100.1"));
+        for id in 100..200 {
+            assert!(inbound(&mut gate, id, "/ip4/127.0.0.1"), "loopback is ourselves");
+        }
+        for id in 0..200 {
+            gate.leave(ConnectionId::new_unchecked(id));
+        }
+        assert!(gate.counts.is_empty() && gate.inbound.is_empty());
+    }
+
+    #[test]
+    fn three_lies_are_enough_and_strangers_stay_out_of_a_private_network() {
+        let (friend, stranger) = (PeerId::random(), PeerId::random());
+        let mut gate = Gate::new(Some(BTreeSet::from([friend])), 8);
+        let dial = |gate: &mut Gate, peer| {
+            gate.handle_pending_outbound_connection(ConnectionId::new_unchecked(1), Some(peer), &[], Endpoint::Dialer)
+        };
+        assert!(dial(&mut gate, friend).is_ok());
+        assert!(dial(&mut gate, stranger).is_err());
+        let address = Multiaddr::empty();
+        let id = ConnectionId::new_unchecked(2);
+        assert!(gate.handle_established_inbound_connection(id, stranger, &address, &address).is_err());
+        assert!(!gate.note(friend, Offence::BadData) && !gate.note(friend, Offence::BadData));
+        assert!(dial(&mut gate, friend).is_ok());
+        assert!(gate.note(friend, Offence::BadData));
+        assert!(dial(&mut gate, friend).is_err() && gate.is_banned(&friend));
+        assert_eq!(gate.bans().len(), 1);
+    }
+
+    #[test]
+    fn addresses_reach_as_far_as_they_do() {
+        for (address, expected) in [
+            ("/ip4/127.0.0.1/tcp/1", Reach::Host),
+            ("/ip6/::1/tcp/1", Reach::Host),
+            ("/ip4/10.0.0.1/tcp/1", Reach::Local),
+            ("/ip4/100.64.0.1/tcp/1", Reach::Local),
+            ("/ip4/169.254.169.254/tcp/1", Reach::Local),
+            ("/ip6/::ffff:192.168.0.1/tcp/1", Reach::Local),
+            ("/ip6/fd00::1/tcp/1", Reach::Local),
+            ("/ip4/198.51.100.1/tcp/1", Reach::Everywhere),
+            ("/dns/a.example/tcp/1", Reach::Everywhere),
+        ] {
+            assert_eq!(reach(&address.parse().unwrap()), expected, "{address}");
+        }
+    }
+}

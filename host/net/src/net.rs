@@ -1,0 +1,302 @@
+//! The handle on the swarm: what the node asks of it. Everything goes to the swarm's loop as a message, of which few may
+//! wait; an asker who left is normal.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use fondaco_schemas::envelope::MAX_ENVELOPE_BYTES;
+use fondaco_schemas::{BlobHash, PublicKey, Release, ReleaseId};
+use fondaco_store::Store;
+use fondaco_trust::KeyPair;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::Stream;
+use libp2p::{Multiaddr, PeerId};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::fetch::{self, Fetch, Want};
+use crate::gate::Offence;
+use crate::pace::Pace;
+use crate::swarm::{self, Command};
+use crate::upload::{Passing, Uploads};
+use crate::wire::{self, Answer, Request};
+
+/// Messages that may wait for the loop. When they are that many, askers wait.
+const COMMANDS: usize = 64;
+/// Streams of peers that may wait to be served. When they are that many, more are refused.
+const INBOUND: usize = 32;
+/// How long dialling a peer may take, all its addresses together.
+const DIALLING: Duration = Duration::from_secs(20);
+/// How long opening a stream may take.
+const OPENING: Duration = Duration::from_secs(15);
+
+/// A future in a box.
+pub type Future<'a, T> = Pin<Box<dyn std::future::Future<Output = T> + Send + 'a>>;
+
+/// What the node decides about its own things, asked by the swarm before anything is given away.
+pub trait Shelf: Send + Sync + 'static {
+    /// The signed envelope of a release that this node has.
+    fn envelope(&self, id: ReleaseId) -> Future<'_, Option<Vec<u8>>>;
+    /// May everybody have this blob?
+    fn is_public(&self, blob: BlobHash) -> Future<'_, bool>;
+}
+
+/// A peer, as people are shown it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Who.
+    pub id: PeerId,
+    /// Where it is.
+    pub address: Multiaddr,
+    /// Whether it came to us.
+    pub inbound: bool,
+    /// What it calls itself, once it has said so. Its own word, cut to 60 characters without control characters.
+    pub agent: Option<String>,
+    /// The last round trip.
+    pub round_trip: Option<Duration>,
+}
+
+/// How the swarm is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Where it listens.
+    pub listening: Vec<Multiaddr>,
+    /// Under which addresses others are told to find it.
+    pub announced: Vec<Multiaddr>,
+    /// Who is connected.
+    pub peers: Vec<Peer>,
+    /// Who is banned, and for how long still.
+    pub banned: Vec<(PeerId, Duration)>,
+    /// Peers in the hash table's buckets.
+    pub routing: usize,
+    /// Keys that this node announces.
+    pub announcing: usize,
+    /// Bytes sent to others since the start.
+    pub sent_bytes: u64,
+}
+
+/// A handle on the swarm, cheap to clone.
+#[derive(Clone)]
+pub struct Net(Arc<Inner>);
+
+struct Inner {
+    me: PeerId,
+    store: Store,
+    commands: mpsc::Sender<Command>,
+    uploads: Arc<Uploads>,
+    stop: watch::Sender<bool>,
+    tasks: Mutex<JoinSet<()>>,
+    slow: (Duration, u64),
+}
+
+impl Net {
+    /// Starts the swarm with the node's key. It listens, and is there for others, once this returns.
+    pub async fn start(config: Config, key: &KeyPair, store: Store, shelf: Arc<dyn Shelf>) -> Result<Self> {
+        let identity = identity(key)?;
+        let me = identity.public().to_peer_id();
+        let (commands, asked) = mpsc::channel(COMMANDS);
+        let (inbound, streams) = mpsc::channel(INBOUND);
+        let (stop, stopped) = watch::channel(false);
+        let slow = (config.slow_time, config.slow_bytes);
+        let limits = config.limits;
+        let uploads = Arc::new(Uploads::new(store.clone(), shelf, limits.uploads, limits.upload_bytes_per_second));
+        let parts = Box::pin(swarm::open(config, identity, inbound)).await?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(swarm::run(parts, asked, stopped.clone()));
+        tasks.spawn(Arc::clone(&uploads).serve(streams, stopped));
+        let tasks = Mutex::new(tasks);
+        Ok(Self(Arc::new(Inner { me, store, commands, uploads, stop, tasks, slow })))
+    }
+
+    /// Stops: nothing new is accepted, streams are cut, and the list of peers is saved.
+    pub async fn stop(&self) {
+        let _ = self.0.stop.send(true);
+        let mut tasks = std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// This node, as others know it.
+    pub fn peer_id(&self) -> PeerId {
+        self.0.me
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    pub(crate) fn pace(&self) -> Pace {
+        Pace::new(self.0.slow.0, self.0.slow.1)
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.0.commands.send(command(reply)).await.map_err(|_| Error::Stopping)?;
+        answer.await.map_err(|_| Error::Stopping)
+    }
+
+    /// How the swarm is.
+    ///
+    /// # Cancel safety
+    /// May be dropped.
+    pub async fn status(&self) -> Result<Status> {
+        let mut status = self.ask(Command::Status).await?;
+        status.sent_bytes = self.0.uploads.sent.load(Ordering::Relaxed);
+        Ok(status)
+    }
+
+    /// The addresses to put into links to what this node has, each with its id: those that it announces, else those that
+    /// it listens on, at most four.
+    pub async fn addresses(&self) -> Result<Vec<Multiaddr>> {
+        let status = self.status().await?;
+        let all = if status.announced.is_empty() { status.listening } else { status.announced };
+        Ok(all.into_iter().take(4).map(|a| address_of(&a, self.0.me)).collect())
+    }
+
+    /// Connects to a peer at one of these addresses, or where it is known to be. Nothing happens if it is connected.
+    pub async fn connect(&self, peer: PeerId, addresses: Vec<Multiaddr>) -> Result<()> {
+        let dial = self.ask(|reply| Command::Connect { peer, addresses, reply });
+        match tokio::time::timeout(DIALLING, dial).await {
+            Ok(dialled) => dialled?,
+            Err(_) => Err(Error::Dial { peer, why: "it does not answer".into() }),
+        }
+    }
+
+    pub(crate) async fn open(&self, peer: PeerId) -> Result<Stream> {
+        let open = self.ask(|reply| Command::Open { peer, reply });
+        match tokio::time::timeout(OPENING, open).await {
+            Ok(opened) => opened?,
+            Err(_) => Err(Error::Open { peer, why: "it does not answer" }),
+        }
+    }
+
+    /// A peer did something that it should not have done.
+    pub(crate) fn note(&self, peer: PeerId, offence: Offence) {
+        if self.0.commands.try_send(Command::Note { peer, offence }).is_err() {
+            tracing::debug!(%peer, ?offence, "not remembered: the loop is busy");
+        }
+    }
+
+    /// Asks the hash table who has a release. Peers are sent to `found` as they are found.
+    pub(crate) async fn find(&self, release: ReleaseId, found: mpsc::Sender<(PeerId, Vec<Multiaddr>)>) {
+        let _ = self.0.commands.send(Command::Find { key: *release.as_bytes(), found }).await;
+    }
+
+    /// Tells the hash table that this node has these releases, and goes on telling it. Those that were announced before
+    /// and are not among them are no longer.
+    pub async fn announce(&self, releases: Vec<ReleaseId>) -> Result<()> {
+        let keys = releases.iter().map(|id| *id.as_bytes()).collect();
+        self.0.commands.send(Command::Announce { keys }).await.map_err(|_| Error::Stopping)
+    }
+
+    /// Fetches a release's signed envelope from one of these peers, or from whoever the hash table names, and verifies it.
+    /// Answers what was signed as well, to be kept as it is, and who gave it.
+    pub async fn release(
+        &self,
+        id: ReleaseId,
+        peers: &[(PeerId, Vec<Multiaddr>)],
+    ) -> Result<(Release, Vec<u8>, PeerId)> {
+        let mut why = Vec::new();
+        let mut asked = std::collections::HashSet::new();
+        for (peer, addresses) in peers {
+            asked.insert(*peer);
+            match self.release_of(id, *peer, addresses.clone()).await {
+                Ok((release, envelope)) => return Ok((release, envelope, *peer)),
+                Err(error) => why.push(error.to_string()),
+            }
+        }
+        let (found, mut finding) = mpsc::channel(32);
+        self.find(id, found).await;
+        let until = tokio::time::Instant::now() + DIALLING;
+        while let Ok(Some((peer, addresses))) = tokio::time::timeout_at(until, finding.recv()).await {
+            if peer == self.0.me || !asked.insert(peer) {
+                continue;
+            }
+            match self.release_of(id, peer, addresses).await {
+                Ok((release, envelope)) => return Ok((release, envelope, peer)),
+                Err(error) => why.push(error.to_string()),
+            }
+        }
+        why.truncate(8);
+        Err(Error::NoSource { what: format!("release {id}"), why })
+    }
+
+    async fn release_of(&self, id: ReleaseId, peer: PeerId, addresses: Vec<Multiaddr>) -> Result<(Release, Vec<u8>)> {
+        self.connect(peer, addresses).await?;
+        let mut stream = self.open(peer).await?;
+        let open = |why| Error::Open { peer, why };
+        let mut pace = self.pace();
+        let asked = async {
+            wire::send(&mut stream, &Request::Release(id)).await?;
+            wire::receive::<Answer>(&mut stream).await
+        };
+        let answer = pace.wait(asked).await.map_err(|_| open("it does not answer"))?;
+        let len = match answer {
+            Some(Answer::Bytes(n)) => usize::try_from(n).ok().filter(|n| *n <= MAX_ENVELOPE_BYTES),
+            Some(Answer::NotHere(_)) => return Err(open("it does not have the release")),
+            Some(Answer::Busy(_)) => return Err(open("it is busy")),
+            None => return Err(open("it closed the stream")),
+        };
+        let Some(len) = len else {
+            self.note(peer, Offence::Protocol);
+            return Err(open("it sends more than a release can have"));
+        };
+        let mut envelope = vec![0; len];
+        pace.fill(&mut stream, &mut envelope).await.1.map_err(|_| open("it broke off"))?;
+        match fondaco_trust::release::verify_release(&envelope) {
+            Ok((named, release)) if named == id => Ok((release, envelope)),
+            Ok(_) => {
+                self.note(peer, Offence::BadData);
+                Err(open("it sent another release"))
+            }
+            Err(source) if fondaco_trust::release::release_id(&envelope) == id => Err(Error::Release { id, source }),
+            Err(_) => {
+                self.note(peer, Offence::BadData);
+                Err(open("what it sent is not the release"))
+            }
+        }
+    }
+
+    /// Fetches files into the store from all these peers at once, and from those that the hash table names for `key`.
+    pub fn fetch(&self, files: Vec<Want>, key: Option<ReleaseId>, peers: Vec<(PeerId, Vec<Multiaddr>)>) -> Fetch {
+        fetch::start(self.clone(), files, key, peers)
+    }
+
+    /// Lets others have what is there of these blobs while they are fetched, until the answer is dropped.
+    pub fn pass_on(&self, blobs: Vec<BlobHash>) -> impl Send + Sync + 'static + use<> {
+        Held(self.0.uploads.pass_on(blobs))
+    }
+}
+
+struct Held(#[expect(dead_code, reason = "it is held for its end")] Passing);
+
+/// The node's key as libp2p has it.
+fn identity(key: &KeyPair) -> Result<libp2p::identity::Keypair> {
+    let mut seed = key.seed();
+    let pair = libp2p::identity::Keypair::ed25519_from_bytes(&mut seed).map_err(|_| Error::Key)?;
+    if pair.public().to_peer_id() == peer_id(&key.public())? { Ok(pair) } else { Err(Error::Key) }
+}
+
+/// The id under which the swarm knows the node of a public key.
+pub fn peer_id(key: &PublicKey) -> Result<PeerId> {
+    let key = libp2p::identity::ed25519::PublicKey::try_from_bytes(key.as_bytes()).map_err(|_| Error::Key)?;
+    Ok(libp2p::identity::PublicKey::from(key).to_peer_id())
+}
+
+/// An address with its peer's id at its end, as links have it.
+pub fn address_of(address: &Multiaddr, peer: PeerId) -> Multiaddr {
+    match address.iter().last() {
+        Some(Protocol::P2p(_)) => address.clone(),
+        _ => address.clone().with(Protocol::P2p(peer)),
+    }
+}
+
+/// Where the list of known peers lies in a data folder.
+#[must_use]
+pub fn book_in(data: &std::path::Path) -> PathBuf {
+    data.join("peers")
+}

@@ -1,0 +1,275 @@
+//! Streams of one protocol: opened to a peer by the best of its connections, and taken from peers into a queue that has an
+//! end. A stream for which there is no room is *told* so, and is not dropped in silence.
+//!
+//! Made because `libp2p-stream` drops inbound streams when its queue is busy, takes a random connection, and keeps senders
+//! of connections that are closed.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{AsyncWriteExt, StreamExt};
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
+use libp2p::core::upgrade::ReadyUpgrade;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound};
+use libp2p::swarm::{
+    ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
+    NotifyHandler, Stream, StreamProtocol, StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent,
+    THandlerOutEvent, ToSwarm,
+};
+use libp2p::{Multiaddr, PeerId};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::error::Error;
+use crate::wire::{self, Answer};
+
+/// The most streams that are being opened on one connection.
+const MOST_OPENING: usize = 32;
+/// The most refusals that are being told, all together; more are cut off.
+const MOST_REFUSALS: usize = 64;
+/// How long telling one may take.
+const REFUSING: Duration = Duration::from_secs(5);
+/// When a refused peer may ask again, in milliseconds.
+const RETRY_MS: u32 = 2000;
+/// How long negotiating a stream may take.
+const NEGOTIATING: Duration = Duration::from_secs(10);
+
+/// Where an opened stream goes.
+pub(crate) type Reply = oneshot::Sender<Result<Stream, Error>>;
+
+/// A stream that a peer opened. While it lives it counts for its peer.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    pub peer: PeerId,
+    pub stream: Stream,
+    pub permit: OwnedSemaphorePermit,
+}
+
+struct Connection {
+    id: ConnectionId,
+    relayed: bool,
+}
+
+/// The behaviour.
+pub(crate) struct Streams {
+    protocol: StreamProtocol,
+    connections: HashMap<PeerId, Vec<Connection>>,
+    /// How many streams a peer may have, by peer; gone when its last connection is.
+    slots: HashMap<PeerId, Arc<Semaphore>>,
+    per_peer: usize,
+    inbound: mpsc::Sender<Inbound>,
+    refusing: FuturesUnordered<futures_util::future::BoxFuture<'static, ()>>,
+    events: VecDeque<ToSwarm<std::convert::Infallible, Open>>,
+    waker: Option<Waker>,
+}
+
+/// Asks a connection for a stream.
+#[derive(Debug)]
+pub(crate) struct Open(PeerId, Reply);
+
+impl Streams {
+    /// Streams that peers open go to `inbound`, at most `per_peer` of each.
+    pub fn new(protocol: StreamProtocol, per_peer: usize, inbound: mpsc::Sender<Inbound>) -> Self {
+        Self {
+            protocol,
+            connections: HashMap::new(),
+            slots: HashMap::new(),
+            per_peer,
+            inbound,
+            refusing: FuturesUnordered::new(),
+            events: VecDeque::new(),
+            waker: None,
+        }
+    }
+
+    /// Opens a stream: direct connections before relayed ones, the newest first.
+    pub fn open(&mut self, peer: PeerId, reply: Reply) {
+        let best =
+            self.connections.get(&peer).and_then(|all| all.iter().rev().find(|c| !c.relayed).or_else(|| all.last()));
+        let Some(id) = best.map(|connection| connection.id) else {
+            let _ = reply.send(Err(Error::Open { peer, why: "it is not connected" }));
+            return;
+        };
+        self.push(ToSwarm::NotifyHandler { peer_id: peer, handler: NotifyHandler::One(id), event: Open(peer, reply) });
+    }
+
+    fn push(&mut self, event: ToSwarm<std::convert::Infallible, Open>) {
+        self.events.push_back(event);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn take_in(&mut self, peer: PeerId, stream: Stream) {
+        let per_peer = self.per_peer;
+        let slots = self.slots.entry(peer).or_insert_with(|| Arc::new(Semaphore::new(per_peer)));
+        let refused = match Arc::clone(slots).try_acquire_owned() {
+            Ok(permit) => match self.inbound.try_send(Inbound { peer, stream, permit }) {
+                Ok(()) => return,
+                Err(mpsc::error::TrySendError::Full(inbound) | mpsc::error::TrySendError::Closed(inbound)) => {
+                    inbound.stream
+                }
+            },
+            Err(_) => stream,
+        };
+        if self.refusing.len() < MOST_REFUSALS {
+            tracing::debug!(%peer, "a stream is refused: there is no room for it");
+            self.refusing.push(Box::pin(refuse(refused)));
+            if let Some(waker) = self.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    fn handler(&self) -> Handler {
+        Handler { protocol: self.protocol.clone(), queue: VecDeque::new(), opening: 0, waker: None }
+    }
+}
+
+async fn refuse(mut stream: Stream) {
+    let _ = tokio::time::timeout(REFUSING, async {
+        wire::send(&mut stream, &Answer::Busy(RETRY_MS)).await?;
+        stream.close().await
+    })
+    .await;
+}
+
+impl NetworkBehaviour for Streams {
+    type ConnectionHandler = Handler;
+    type ToSwarm = std::convert::Infallible;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(self.handler())
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(self.handler())
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionEstablished(made) => {
+                let relayed = made.endpoint.get_remote_address().iter().any(|p| p == Protocol::P2pCircuit);
+                let connection = Connection { id: made.connection_id, relayed };
+                self.connections.entry(made.peer_id).or_default().push(connection);
+            }
+            FromSwarm::ConnectionClosed(closed) => {
+                if let Some(all) = self.connections.get_mut(&closed.peer_id) {
+                    all.retain(|c| c.id != closed.connection_id);
+                    if all.is_empty() {
+                        self.connections.remove(&closed.peer_id);
+                        self.slots.remove(&closed.peer_id);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connection_handler_event(&mut self, peer: PeerId, _: ConnectionId, stream: THandlerOutEvent<Self>) {
+        self.take_in(peer, stream);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        while let Poll::Ready(Some(())) = self.refusing.poll_next_unpin(cx) {}
+        if let Some(event) = self.events.pop_front() {
+            return Poll::Ready(event);
+        }
+        self.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// One connection's side.
+pub(crate) struct Handler {
+    protocol: StreamProtocol,
+    queue: VecDeque<HandlerEvent>,
+    opening: usize,
+    waker: Option<Waker>,
+}
+
+type HandlerEvent = ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, (PeerId, Reply), Stream>;
+
+impl Handler {
+    fn push(&mut self, event: HandlerEvent) {
+        self.queue.push_back(event);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl ConnectionHandler for Handler {
+    type FromBehaviour = Open;
+    type ToBehaviour = Stream;
+    type InboundProtocol = ReadyUpgrade<StreamProtocol>;
+    type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
+    type InboundOpenInfo = ();
+    type OutboundOpenInfo = (PeerId, Reply);
+
+    fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol, ()> {
+        SubstreamProtocol::new(ReadyUpgrade::new(self.protocol.clone()), ()).with_timeout(NEGOTIATING)
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<HandlerEvent> {
+        if let Some(event) = self.queue.pop_front() {
+            return Poll::Ready(event);
+        }
+        self.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn on_behaviour_event(&mut self, Open(peer, reply): Open) {
+        if self.opening >= MOST_OPENING {
+            let _ = reply.send(Err(Error::Open { peer, why: "too many streams are being opened to it" }));
+            return;
+        }
+        self.opening += 1;
+        let upgrade = ReadyUpgrade::new(self.protocol.clone());
+        let protocol = SubstreamProtocol::new(upgrade, (peer, reply)).with_timeout(NEGOTIATING);
+        self.push(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
+    }
+
+    fn on_connection_event(
+        &mut self,
+        event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol, (), Self::OutboundOpenInfo>,
+    ) {
+        match event {
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, .. }) => {
+                self.push(ConnectionHandlerEvent::NotifyBehaviour(protocol));
+            }
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, info: (_, reply) }) => {
+                self.opening = self.opening.saturating_sub(1);
+                // Whoever asked may have left; the stream is closed then.
+                let _ = reply.send(Ok(protocol));
+            }
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info: (peer, reply), error }) => {
+                self.opening = self.opening.saturating_sub(1);
+                let why = match error {
+                    StreamUpgradeError::Timeout => "it does not answer",
+                    StreamUpgradeError::NegotiationFailed => "it does not speak our transfer protocol",
+                    StreamUpgradeError::Io(_) | StreamUpgradeError::Apply(_) => "the connection broke",
+                };
+                let _ = reply.send(Err(Error::Open { peer, why }));
+            }
+            _ => {}
+        }
+    }
+}

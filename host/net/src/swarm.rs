@@ -1,0 +1,565 @@
+//! The swarm's private loop. It owns the libp2p swarm, answers the handle's messages, and waits for nothing but those two:
+//! no disk and no plugin, since a loop that waits stalls every connection.
+
+use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU8;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use libp2p::core::{ConnectedPoint, Endpoint};
+use libp2p::identity::Keypair;
+use libp2p::kad::store::RecordStore;
+use libp2p::kad::{self, QueryId, RecordKey};
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, DialError, NetworkBehaviour, Swarm, SwarmEvent};
+use libp2p::{
+    Multiaddr, PeerId, SwarmBuilder, connection_limits, identify, mdns, memory_connection_limits, ping, tcp, tls, yamux,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::book::{self, Book};
+use crate::config::{Config, Role, bare, is_dialable};
+use crate::error::{Error, Result};
+use crate::gate::{Gate, Offence, Reach, ip_of, reach};
+use crate::net::{Peer, Status};
+use crate::providers::{LASTS, Providers};
+use crate::streams::{Inbound, Reply, Streams};
+use crate::{BLOB, KAD};
+
+/// How long a connection may be open unused.
+const IDLE: Duration = Duration::from_mins(1);
+/// Streams on one connection.
+const MOST_STREAMS: u32 = 64;
+/// How often the loop looks after its peers.
+const TICK: Duration = Duration::from_secs(30);
+/// How often the list of peers is saved.
+const SAVING: Duration = Duration::from_mins(5);
+/// Peers of the last time that are dialled at the start.
+const OLD_FRIENDS: usize = 16;
+/// Peers of the local network that are dialled.
+const MOST_NEIGHBOURS: usize = 32;
+/// How long listening may take to begin.
+const LISTENING: Duration = Duration::from_secs(10);
+/// Announcements at once. Each asks the hash table for the nodes near a key.
+const MOST_ANNOUNCING: usize = 8;
+/// Before a record of ours expires at others, it is sent again.
+const ANNOUNCE_AGAIN: Duration = Duration::from_hours(8);
+/// Addresses of one peer that are learnt.
+const MOST_ADDRESSES: usize = 16;
+
+/// What the handle asks.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Connect { peer: PeerId, addresses: Vec<Multiaddr>, reply: oneshot::Sender<Result<()>> },
+    Open { peer: PeerId, reply: Reply },
+    Note { peer: PeerId, offence: Offence },
+    Find { key: [u8; 32], found: mpsc::Sender<(PeerId, Vec<Multiaddr>)> },
+    Announce { keys: HashSet<[u8; 32]> },
+    Status(oneshot::Sender<Status>),
+}
+
+/// All behaviours. Those that deny stand first.
+#[derive(NetworkBehaviour)]
+struct Behaviour {
+    gate: Gate,
+    limits: connection_limits::Behaviour,
+    memory: memory_connection_limits::Behaviour,
+    ping: ping::Behaviour,
+    identify: identify::Behaviour,
+    kad: kad::Behaviour<Providers>,
+    mdns: Toggle<mdns::tokio::Behaviour>,
+    streams: Streams,
+}
+
+/// What the loop is made of.
+pub(crate) struct Parts {
+    swarm: Swarm<Behaviour>,
+    config: Config,
+    book: Book,
+}
+
+/// Builds the swarm and begins to listen.
+pub(crate) async fn open(config: Config, identity: Keypair, inbound: mpsc::Sender<Inbound>) -> Result<Parts> {
+    let (book, bans) = match config.book.clone() {
+        Some(path) => tokio::task::spawn_blocking(move || Book::load(&path)).await.map_err(|_| Error::Stopping)?,
+        None => (Book::default(), Vec::new()),
+    };
+    let mut swarm = build(&config, identity, inbound)?;
+    for (peer, time) in bans {
+        swarm.behaviour_mut().gate.ban(peer, time);
+    }
+    let mode = match config.role {
+        Role::Leaf => kad::Mode::Client,
+        Role::Full => kad::Mode::Server,
+    };
+    swarm.behaviour_mut().kad.set_mode(Some(mode));
+    for address in &config.announce {
+        swarm.add_external_address(address.clone());
+    }
+    for address in &config.listen {
+        listen(&mut swarm, address).await?;
+    }
+    Ok(Parts { swarm, config, book })
+}
+
+/// Begins to listen at an address, or says why that cannot be.
+async fn listen(swarm: &mut Swarm<Behaviour>, address: &Multiaddr) -> Result<()> {
+    let fail = |why: String| Error::Listen { address: address.clone(), why };
+    is_free(address).map_err(|e| fail(e.to_string()))?;
+    let id = swarm.listen_on(address.clone()).map_err(|e| fail(e.to_string()))?;
+    let begun = async {
+        loop {
+            match swarm.select_next_some().await {
+                SwarmEvent::NewListenAddr { listener_id, .. } if listener_id == id => return Ok(()),
+                SwarmEvent::ListenerClosed { listener_id, reason, .. } if listener_id == id => {
+                    return Err(reason.err().map_or_else(|| "it was closed".to_owned(), |e| e.to_string()));
+                }
+                SwarmEvent::ListenerError { listener_id, error } if listener_id == id => return Err(error.to_string()),
+                _ => {}
+            }
+        }
+    };
+    match tokio::time::timeout(LISTENING, begun).await {
+        Ok(begun) => begun.map_err(fail),
+        Err(_) => Err(fail("it does not begin".into())),
+    }
+}
+
+/// Whether nobody else listens there. The library lets several sockets share a port, so two nodes would both seem to be
+/// there, and each would get some of the other's peers.
+fn is_free(address: &Multiaddr) -> std::io::Result<()> {
+    let Some(ip) = ip_of(address) else { return Ok(()) };
+    for part in address {
+        match part {
+            Protocol::Tcp(port) if port != 0 => drop(std::net::TcpListener::bind((ip, port))?),
+            Protocol::Udp(port) if port != 0 => drop(std::net::UdpSocket::bind((ip, port))?),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether this node keeps to itself: the local network, a private one, or this machine. Then peers may learn its local
+/// addresses, and it believes theirs; else only those that can be reached from everywhere.
+fn is_local(config: &Config) -> bool {
+    let mut all = config.listen.iter().chain(config.bootstrap.iter().map(|(_, address)| address)).peekable();
+    let host_only = all.peek().is_some() && all.all(|a| reach(a) == Reach::Host);
+    config.mdns || config.allow.is_some() || host_only
+}
+
+fn build(config: &Config, identity: Keypair, inbound: mpsc::Sender<Inbound>) -> Result<Swarm<Behaviour>> {
+    let transport = |e: &dyn std::fmt::Display| Error::Transport { why: e.to_string() };
+    let me = identity.public().to_peer_id();
+    let muxer = || {
+        let mut muxer = yamux::Config::default();
+        muxer.set_max_num_streams(MOST_STREAMS as usize);
+        muxer
+    };
+    let behaviour = behaviour(config, &identity, me, inbound)?;
+    let swarm = SwarmBuilder::with_existing_identity(identity)
+        .with_tokio()
+        .with_tcp(tcp::Config::default().nodelay(true), tls::Config::new, muxer)
+        .map_err(|e| transport(&e))?
+        .with_quic_config(|mut quic| {
+            quic.max_concurrent_stream_limit = MOST_STREAMS;
+            quic.max_stream_data = 2 << 20;
+            quic.max_connection_data = 8 << 20;
+            quic.handshake_timeout = Duration::from_secs(5);
+            quic
+        })
+        .with_dns()
+        .map_err(|e| transport(&e))?
+        .with_behaviour(|_| behaviour)
+        .map_err(|e| transport(&e))?
+        .with_swarm_config(|swarm| {
+            swarm
+                .with_idle_connection_timeout(IDLE)
+                .with_dial_concurrency_factor(NonZeroU8::new(4).unwrap_or(NonZeroU8::MIN))
+                .with_max_negotiating_inbound_streams(32)
+                .with_smart_dial()
+        })
+        .build();
+    Ok(swarm)
+}
+
+fn behaviour(config: &Config, identity: &Keypair, me: PeerId, inbound: mpsc::Sender<Inbound>) -> Result<Behaviour> {
+    let most = config.limits.connections.max(8);
+    let limits = connection_limits::ConnectionLimits::default()
+        .with_max_pending_incoming(Some(64))
+        .with_max_pending_outgoing(Some(32))
+        .with_max_established_incoming(Some(most - most / 7))
+        .with_max_established_outgoing(Some(most / 4 + 1))
+        .with_max_established(Some(most))
+        .with_max_established_per_peer(Some(2));
+    let identify = identify::Config::new("/fondaco/1".into(), identity.public())
+        .with_agent_version(concat!("fondaco/", env!("CARGO_PKG_VERSION")).into())
+        .with_push_listen_addr_updates(true)
+        .with_hide_listen_addrs(!is_local(config));
+    let mut kad = kad::Config::new(KAD);
+    kad.set_query_timeout(Duration::from_secs(30))
+        .disjoint_query_paths(true)
+        .set_record_filtering(kad::StoreInserts::FilterBoth)
+        .set_provider_record_ttl(Some(LASTS))
+        // We send them again ourselves, a few at a time.
+        .set_provider_publication_interval(None)
+        .set_publication_interval(None)
+        .set_replication_interval(None)
+        .set_caching(kad::Caching::Disabled)
+        .set_kbucket_inserts(kad::BucketInserts::Manual)
+        .set_max_packet_size(16 << 10);
+    let mdns = if config.mdns {
+        let mdns = mdns::tokio::Behaviour::new(mdns::Config::default(), me);
+        Some(mdns.map_err(|e| Error::Transport { why: format!("mDNS: {e}") })?)
+    } else {
+        None
+    };
+    let memory = usize::try_from(config.limits.memory_bytes).unwrap_or(usize::MAX);
+    Ok(Behaviour {
+        gate: Gate::new(config.allow.clone(), config.limits.connections_per_address.max(1)),
+        limits: connection_limits::Behaviour::new(limits),
+        memory: memory_connection_limits::Behaviour::with_max_bytes(memory),
+        ping: ping::Behaviour::default(),
+        identify: identify::Behaviour::new(identify),
+        kad: kad::Behaviour::with_config(me, Providers::new(me), kad),
+        mdns: mdns.into(),
+        streams: Streams::new(BLOB, config.limits.streams_per_peer.max(1) as usize, inbound),
+    })
+}
+
+/// A query of the hash table that somebody waits for.
+struct Finding {
+    found: mpsc::Sender<(PeerId, Vec<Multiaddr>)>,
+}
+
+/// The loop and its state.
+struct Loop {
+    swarm: Swarm<Behaviour>,
+    config: Config,
+    book: Book,
+    peers: HashMap<ConnectionId, Peer>,
+    dialling: HashMap<PeerId, Vec<oneshot::Sender<Result<()>>>>,
+    finding: HashMap<QueryId, Finding>,
+    /// What is announced, and when that was done last.
+    announced: HashMap<[u8; 32], Option<Instant>>,
+    announcing: HashMap<QueryId, [u8; 32]>,
+    saved: Instant,
+}
+
+/// Runs until `stop` says true.
+pub(crate) async fn run(parts: Parts, mut commands: mpsc::Receiver<Command>, mut stop: watch::Receiver<bool>) {
+    let Parts { swarm, config, book } = parts;
+    let mut this = Loop {
+        swarm,
+        config,
+        book,
+        peers: HashMap::new(),
+        dialling: HashMap::new(),
+        finding: HashMap::new(),
+        announced: HashMap::new(),
+        announcing: HashMap::new(),
+        saved: Instant::now(),
+    };
+    for (peer, addresses) in this.book.latest(OLD_FRIENDS) {
+        this.dial(peer, addresses);
+    }
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|s| *s) => break,
+            event = this.swarm.select_next_some() => this.event(event),
+            command = commands.recv() => match command {
+                Some(command) => this.command(command),
+                None => break,
+            },
+            _ = tick.tick() => this.tick(),
+        }
+    }
+    if let Some(save) = this.save() {
+        let _ = save.await;
+    }
+}
+
+impl Loop {
+    fn dial(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        if self.swarm.is_connected(&peer) {
+            return;
+        }
+        let options = DialOpts::peer_id(peer)
+            .condition(PeerCondition::DisconnectedAndNotDialing)
+            .addresses(addresses)
+            .extend_addresses_through_behaviour()
+            .build();
+        if let Err(error) = self.swarm.dial(options)
+            && !matches!(error, DialError::DialPeerConditionFalse(_))
+        {
+            self.dialled(peer, Some(&error));
+        }
+    }
+
+    /// Tells everybody who waits for a peer.
+    fn dialled(&mut self, peer: PeerId, error: Option<&DialError>) {
+        for reply in self.dialling.remove(&peer).into_iter().flatten() {
+            let result = error.map_or(Ok(()), |e| Err(Error::Dial { peer, why: dial_error(e) }));
+            let _ = reply.send(result);
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Connect { peer, mut addresses, reply } => {
+                // Also one whose connections are only just being closed.
+                if self.swarm.behaviour().gate.is_banned(&peer) {
+                    let _ = reply.send(Err(Error::Dial { peer, why: "it is banned".into() }));
+                    return;
+                }
+                if self.swarm.is_connected(&peer) {
+                    let _ = reply.send(Ok(()));
+                    return;
+                }
+                addresses.extend(self.book.addresses(&peer));
+                self.dialling.entry(peer).or_default().push(reply);
+                self.dial(peer, addresses);
+            }
+            Command::Open { peer, reply } => self.swarm.behaviour_mut().streams.open(peer, reply),
+            Command::Note { peer, offence } => {
+                if self.swarm.behaviour_mut().gate.note(peer, offence) {
+                    tracing::warn!(%peer, ?offence, "a peer is banned for a day");
+                    self.swarm.behaviour_mut().kad.remove_peer(&peer);
+                    let _ = self.swarm.disconnect_peer_id(peer);
+                }
+            }
+            Command::Find { key, found } => {
+                let query = self.swarm.behaviour_mut().kad.get_providers(RecordKey::new(&key));
+                self.finding.insert(query, Finding { found });
+            }
+            Command::Announce { keys } => {
+                let gone: Vec<_> = self.announced.keys().filter(|key| !keys.contains(*key)).copied().collect();
+                for key in gone {
+                    self.announced.remove(&key);
+                    self.swarm.behaviour_mut().kad.stop_providing(&RecordKey::new(&key));
+                }
+                for key in keys {
+                    self.announced.entry(key).or_insert(None);
+                }
+                self.announce();
+            }
+            Command::Status(reply) => {
+                let _ = reply.send(self.status());
+            }
+        }
+    }
+
+    /// Sends out the announcements that are due, as many as may be under way.
+    fn announce(&mut self) {
+        let due = |at: &Option<Instant>| at.is_none_or(|at| at.elapsed() >= ANNOUNCE_AGAIN);
+        let room = MOST_ANNOUNCING.saturating_sub(self.announcing.len());
+        let next: Vec<_> = self.announced.iter().filter(|(_, at)| due(at)).map(|(key, _)| *key).take(room).collect();
+        for key in next {
+            self.announced.insert(key, Some(Instant::now()));
+            if let Ok(query) = self.swarm.behaviour_mut().kad.start_providing(RecordKey::new(&key)) {
+                self.announcing.insert(query, key);
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        for (peer, address) in self.config.bootstrap.clone() {
+            self.dial(peer, vec![address]);
+        }
+        self.swarm.behaviour_mut().kad.store_mut().tidy(Instant::now());
+        self.announce();
+        if self.saved.elapsed() >= SAVING {
+            self.saved = Instant::now();
+            // It is written aside. If that fails it was said, and the next time may be better.
+            drop(self.save());
+        }
+    }
+
+    fn save(&self) -> Option<tokio::task::JoinHandle<()>> {
+        let path: PathBuf = self.config.book.clone()?;
+        let text = self.book.text(&self.swarm.behaviour().gate.bans());
+        Some(tokio::task::spawn_blocking(move || {
+            if let Err(error) = book::save(&path, &text) {
+                tracing::warn!(%error, "the list of known peers");
+            }
+        }))
+    }
+
+    fn status(&mut self) -> Status {
+        let mut peers: Vec<Peer> = self.peers.values().cloned().collect();
+        peers.sort_by(|a, b| a.id.cmp(&b.id));
+        Status {
+            listening: self.swarm.listeners().cloned().collect(),
+            announced: self.swarm.external_addresses().cloned().collect(),
+            banned: self.swarm.behaviour().gate.bans(),
+            routing: self.swarm.behaviour_mut().kad.kbuckets().map(|bucket| bucket.num_entries()).sum(),
+            announcing: self.announced.len(),
+            peers,
+            sent_bytes: 0,
+        }
+    }
+
+    fn event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.connected(peer_id, connection_id, &endpoint);
+            }
+            SwarmEvent::ConnectionClosed { connection_id, .. } => {
+                self.peers.remove(&connection_id);
+            }
+            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. }
+                if !matches!(error, DialError::DialPeerConditionFalse(_)) =>
+            {
+                tracing::debug!(%peer, %error, "not reached");
+                self.dialled(peer, Some(&error));
+            }
+            SwarmEvent::NewListenAddr { address, .. } => {
+                tracing::info!(%address, "the swarm listens");
+                // An address of this machine that the whole world can reach is one to be told.
+                if reach(&address) == Reach::Everywhere {
+                    self.swarm.add_external_address(address);
+                }
+            }
+            SwarmEvent::ExpiredListenAddr { address, .. } => self.swarm.remove_external_address(&address),
+            SwarmEvent::ListenerClosed { reason: Err(error), .. } | SwarmEvent::ListenerError { error, .. } => {
+                tracing::error!(%error, "the swarm listens no longer at one of its addresses");
+            }
+            SwarmEvent::Behaviour(event) => self.behaviour(event),
+            _ => {}
+        }
+    }
+
+    fn connected(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
+        let address = endpoint.get_remote_address().clone();
+        let inbound = endpoint.is_listener();
+        tracing::debug!(%peer, %address, inbound, "connected");
+        if !inbound {
+            self.book.met(peer, bare(address.clone()), book::now());
+        }
+        self.peers.insert(id, Peer { id: peer, address, inbound, agent: None, round_trip: None });
+        self.dialled(peer, None);
+    }
+
+    fn behaviour(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Ping(ping::Event { connection, result: Ok(time), .. }) => {
+                if let Some(peer) = self.peers.get_mut(&connection) {
+                    peer.round_trip = Some(time);
+                }
+            }
+            BehaviourEvent::Identify(identify::Event::Received { connection_id, peer_id, info }) => {
+                self.identified(connection_id, peer_id, info);
+            }
+            BehaviourEvent::Kad(event) => self.kad(event),
+            BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
+                for (peer, address) in found.into_iter().take(MOST_NEIGHBOURS) {
+                    if peer != *self.swarm.local_peer_id() && self.peers.len() < MOST_NEIGHBOURS {
+                        self.dial(peer, vec![address]);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn identified(&mut self, connection: ConnectionId, peer: PeerId, info: identify::Info) {
+        let Some(known) = self.peers.get_mut(&connection) else { return };
+        known.agent = Some(info.agent_version.chars().filter(|c| !c.is_control()).take(60).collect());
+        let believed = reach(&known.address);
+        if !info.protocols.contains(&KAD) {
+            return;
+        }
+        // An inbound connection's own address is a port that nobody listens on.
+        let dialled = (!known.inbound).then(|| known.address.clone());
+        let learnt = info.listen_addrs.into_iter().filter(|a| reach(a) <= believed).take(MOST_ADDRESSES);
+        for address in dialled.into_iter().chain(learnt).map(bare) {
+            if is_dialable(&address) {
+                self.swarm.behaviour_mut().kad.add_address(&peer, address);
+            }
+        }
+    }
+
+    /// Addresses of a peer that the hash table named just now. The table forgets them when the query ends.
+    fn addresses_in_query(&mut self, peer: PeerId) -> Vec<Multiaddr> {
+        let (id, kad) = (ConnectionId::new_unchecked(0), &mut self.swarm.behaviour_mut().kad);
+        let known = kad.handle_pending_outbound_connection(id, Some(peer), &[], Endpoint::Dialer).unwrap_or_default();
+        let local = is_local(&self.config);
+        let believed = |a: &Multiaddr| is_dialable(a) && (local || reach(a) == Reach::Everywhere);
+        known.into_iter().map(bare).filter(believed).take(MOST_ADDRESSES).collect()
+    }
+
+    fn kad(&mut self, event: kad::Event) {
+        match event {
+            // The library has checked that the provider is the one who sent it.
+            kad::Event::InboundRequest { request: kad::InboundRequest::AddProvider { record: Some(mut record) } } => {
+                record.addresses =
+                    std::mem::take(&mut record.addresses).into_iter().map(bare).filter(is_dialable).collect();
+                let _ = self.swarm.behaviour_mut().kad.store_mut().add_provider(record);
+            }
+            kad::Event::RoutingUpdated { is_new_peer: true, .. } => {
+                // Whoever comes first opens the table; what waits to be announced can be now.
+                if self.swarm.behaviour_mut().kad.kbuckets().map(|b| b.num_entries()).sum::<usize>() == 1 {
+                    let _ = self.swarm.behaviour_mut().kad.bootstrap();
+                    for at in self.announced.values_mut() {
+                        *at = None;
+                    }
+                    self.announce();
+                }
+            }
+            kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
+                match result {
+                    kad::QueryResult::GetProviders(Ok(kad::GetProvidersOk::FoundProviders { providers, .. })) => {
+                        for peer in providers {
+                            let addresses = self.addresses_in_query(peer);
+                            if let Some(finding) = self.finding.get(&id) {
+                                // If nobody takes them, there are enough.
+                                let _ = finding.found.try_send((peer, addresses));
+                            }
+                        }
+                    }
+                    kad::QueryResult::StartProviding(Err(error)) => {
+                        tracing::debug!(%error, "an announcement did not reach its nodes");
+                    }
+                    _ => {}
+                }
+                if step.last {
+                    self.finding.remove(&id);
+                    if self.announcing.remove(&id).is_some() {
+                        self.announce();
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Why a dial failed, for people.
+fn dial_error(error: &DialError) -> String {
+    match error {
+        DialError::Transport(all) => {
+            let all: Vec<String> =
+                all.iter().take(4).map(|(address, why)| format!("{address}: {}", cause(why))).collect();
+            all.join(", ")
+        }
+        DialError::NoAddresses => "no address of it is known".into(),
+        DialError::WrongPeerId { obtained, .. } => format!("another node answers there, {obtained}"),
+        DialError::LocalPeerId { .. } => "it is this node".into(),
+        DialError::Denied { cause: denied } => cause(denied),
+        other => other.to_string(),
+    }
+}
+
+/// The innermost cause of an error.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(next) = inner.source() {
+        inner = next;
+    }
+    inner.to_string()
+}

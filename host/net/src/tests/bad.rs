@@ -1,0 +1,291 @@
+//! Nodes that lie, stall and flood. Each kind is one that the fetch must survive, and the store must never see.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fondaco_store::Blob;
+use futures_util::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use libp2p::swarm::{Stream, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, SwarmBuilder, tcp, tls, yamux};
+use tokio::sync::mpsc;
+
+use super::{Node, TCP, config, data};
+use crate::streams::{Inbound, Streams};
+use crate::wire::{self, Answer, Request, Run};
+use crate::{BLOB, Config, Error, Limits, SourceState};
+
+/// What a bad node does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// One bit of each answer is wrong.
+    FlipsABit,
+    /// Zeros in place of the bytes.
+    SendsZeros,
+    /// The right bytes of another place.
+    SendsOtherGroups,
+    /// It promises, and sends nothing.
+    Stalls,
+    /// It does not even promise.
+    SaysNothing,
+    /// A byte now and then.
+    Trickles,
+    /// It says that it has all, and that it has it not.
+    LiesAboutWhatItHas,
+    /// It ends the stream in the middle.
+    BreaksOff,
+    /// Random bytes.
+    SpeaksGarbage,
+    /// A message that is said to have 4 GiB.
+    SendsAnEndlessMessage,
+    /// It promises more than was asked for.
+    PromisesMore,
+    /// Always busy.
+    IsBusy,
+}
+
+const ALL: [Kind; 12] = [
+    Kind::FlipsABit,
+    Kind::SendsZeros,
+    Kind::SendsOtherGroups,
+    Kind::Stalls,
+    Kind::SaysNothing,
+    Kind::Trickles,
+    Kind::LiesAboutWhatItHas,
+    Kind::BreaksOff,
+    Kind::SpeaksGarbage,
+    Kind::SendsAnEndlessMessage,
+    Kind::PromisesMore,
+    Kind::IsBusy,
+];
+
+/// Starts one that has the blob.
+async fn bad(kind: Kind, blob: Blob) -> (PeerId, Vec<Multiaddr>) {
+    let (inbound, mut streams) = mpsc::channel::<Inbound>(64);
+    let mut swarm = SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(tcp::Config::default().nodelay(true), tls::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_behaviour(|_| Streams::new(BLOB, 64, inbound))
+        .unwrap()
+        .build();
+    swarm.listen_on(TCP.parse().unwrap()).unwrap();
+    let address = loop {
+        if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
+            break address;
+        }
+    };
+    let me = *swarm.local_peer_id();
+    tokio::spawn(async move {
+        loop {
+            swarm.select_next_some().await;
+        }
+    });
+    tokio::spawn(async move {
+        while let Some(inbound) = streams.recv().await {
+            let blob = blob.clone();
+            tokio::spawn(async move { misbehave(kind, inbound.stream, blob).await });
+        }
+    });
+    (me, vec![address])
+}
+
+async fn misbehave(kind: Kind, mut stream: Stream, blob: Blob) -> std::io::Result<()> {
+    while let Some(request) = wire::receive::<Request>(&mut stream).await? {
+        let Request::Groups(_, runs) = request else {
+            stream.write_all(&data(500, 7)).await?;
+            return stream.close().await;
+        };
+        let encoder = blob.encode(Run::ranges(&runs));
+        let mut bytes = encoder.unwrap().piece().unwrap().unwrap_or_default();
+        let len = bytes.len();
+        let mut promise = len as u64;
+        match kind {
+            Kind::FlipsABit => bytes[len * 2 / 3] ^= 8,
+            Kind::SendsZeros => bytes.fill(0),
+            Kind::SendsOtherGroups => bytes.rotate_left(64),
+            Kind::PromisesMore => promise += 1,
+            Kind::LiesAboutWhatItHas => {
+                wire::send(&mut stream, &Answer::NotHere(vec![Run(0, 1 << 30)])).await?;
+                continue;
+            }
+            Kind::SpeaksGarbage => {
+                let noise = data(5000, 3);
+                stream.write_all(&noise).await?;
+                stream.flush().await?;
+                continue;
+            }
+            Kind::SendsAnEndlessMessage => {
+                stream.write_all(&[255; 4]).await?;
+                stream.flush().await?;
+                continue;
+            }
+            Kind::IsBusy => {
+                wire::send(&mut stream, &Answer::Busy(100)).await?;
+                return stream.close().await;
+            }
+            Kind::SaysNothing => return std::future::pending().await,
+            Kind::Stalls | Kind::Trickles | Kind::BreaksOff => {}
+        }
+        wire::send(&mut stream, &Answer::Bytes(promise)).await?;
+        match kind {
+            Kind::Stalls => return std::future::pending().await,
+            Kind::Trickles => {
+                for byte in bytes {
+                    stream.write_all(&[byte]).await?;
+                    stream.flush().await?;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+            Kind::BreaksOff => {
+                stream.write_all(&bytes[..len / 2]).await?;
+                return stream.close().await;
+            }
+            _ => {
+                stream.write_all(&bytes).await?;
+                stream.flush().await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_honest_node_among_liars_is_enough() {
+    let slow = Limits { upload_bytes_per_second: Some(8 << 20), ..Limits::default() };
+    let honest = Node::new(Config { limits: slow, ..config(TCP) }).await;
+    let want = honest.add(&data(24 << 20, 1));
+    let blob = honest.store.get(want.hash).unwrap();
+    let mut peers = Vec::new();
+    let mut kinds = Vec::new();
+    for kind in ALL {
+        let at = bad(kind, blob.clone()).await;
+        kinds.push((at.0, kind));
+        peers.push(at);
+    }
+    peers.push(honest.address().await);
+    let buyer = Node::at("").await;
+    let fetched = buyer.net.fetch(vec![want.clone()], None, peers).done().await.unwrap();
+    assert_eq!(buyer.store.verify(want.hash).unwrap(), want.size);
+    for source in &fetched.sources {
+        let kind = kinds.iter().find(|(peer, _)| *peer == source.peer).map(|(_, kind)| *kind);
+        match kind {
+            None => assert!(source.bytes > 20 << 20, "{fetched:?}"),
+            Some(Kind::FlipsABit | Kind::SendsZeros | Kind::SendsOtherGroups) => {
+                let out = matches!(&source.state, SourceState::Out(why) if why.contains("does not verify at byte"));
+                assert!(out, "{kind:?} {source:?}");
+            }
+            Some(Kind::PromisesMore | Kind::SpeaksGarbage | Kind::SendsAnEndlessMessage) => {
+                assert!(matches!(source.state, SourceState::Out(_)) && source.bytes == 0, "{kind:?} {source:?}");
+            }
+            Some(Kind::Stalls | Kind::SaysNothing | Kind::Trickles) => {
+                // It was given up, or was not yet when the others were done without it.
+                assert!(source.bytes < 1 << 20, "{kind:?} {source:?}");
+            }
+            Some(Kind::BreaksOff | Kind::LiesAboutWhatItHas | Kind::IsBusy) => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn liars_alone_give_nothing_and_the_store_stays_clean() {
+    let owner = Node::at("").await;
+    let want = owner.add(&data(2 << 20, 2));
+    let blob = owner.store.get(want.hash).unwrap();
+    for kind in [Kind::FlipsABit, Kind::SendsZeros, Kind::SpeaksGarbage, Kind::SendsAnEndlessMessage, Kind::Stalls] {
+        let buyer = Node::at("").await;
+        let begin = Instant::now();
+        let at = bad(kind, blob.clone()).await;
+        let error = buyer.net.fetch(vec![want.clone()], None, vec![at]).done().await.unwrap_err();
+        assert!(matches!(error, Error::NoSource { .. }), "{kind:?} {error}");
+        assert!(begin.elapsed() < Duration::from_secs(10), "{kind:?}");
+        assert!(!buyer.store.has(want.hash));
+        let partial = buyer.store.fetch(want.hash, want.size).unwrap();
+        let good = partial.present(99);
+        assert!(kind == Kind::FlipsABit || good.is_empty(), "{kind:?} {good:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_lies_three_times_is_banned() {
+    let owner = Node::at("").await;
+    let buyer = Node::at("").await;
+    let first = owner.add(&data(100_000, 1));
+    let liar = bad(Kind::FlipsABit, owner.store.get(first.hash).unwrap()).await;
+    for seed in 2..5 {
+        // The liar's blob answers for any hash.
+        let want = crate::Want { hash: owner.add(&data(100_000, seed)).hash, ..first.clone() };
+        let refused = buyer.net.fetch(vec![want], None, vec![liar.clone()]).done().await;
+        assert!(matches!(refused, Err(Error::NoSource { .. })));
+    }
+    let status = buyer.net.status().await.unwrap();
+    assert_eq!(status.banned.iter().map(|(peer, _)| *peer).collect::<Vec<_>>(), [liar.0]);
+    let error = buyer.net.connect(liar.0, liar.1).await.unwrap_err().to_string();
+    assert!(error.contains("banned"), "{error}");
+    // What is no release is no release.
+    let error = buyer.net.release(fondaco_schemas::ReleaseId::new([3; 32]), &[]).await.unwrap_err();
+    assert!(matches!(error, Error::NoSource { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_streams_and_of_requests_is_refused_and_others_are_served() {
+    let limits = Limits { streams_per_peer: 4, ..Limits::default() };
+    let node = Node::new(Config { limits, ..config(TCP) }).await;
+    let want = node.add(&data(3 << 20, 1));
+    let at = node.address().await;
+    let flooder = Node::at("").await;
+    flooder.net.connect(at.0, at.1.clone()).await.unwrap();
+    let (mut streams, mut busy) = (Vec::new(), 0);
+    for _ in 0..20 {
+        let mut stream = flooder.net.open(at.0).await.unwrap();
+        wire::send(&mut stream, &Request::Groups(want.hash, vec![Run(0, 1)])).await.unwrap();
+        match wire::receive::<Answer>(&mut stream).await.unwrap() {
+            Some(Answer::Busy(ms)) => {
+                assert!(ms > 0);
+                busy += 1;
+            }
+            answer => {
+                assert!(matches!(answer, Some(Answer::Bytes(_))), "{answer:?}");
+                streams.push(stream);
+            }
+        }
+    }
+    assert_eq!((streams.len(), busy), (4, 16));
+    // Too much at once, too many runs, and nonsense each end their stream, and none of them the node.
+    for request in [
+        Request::Groups(want.hash, vec![Run(0, u64::MAX)]),
+        Request::Groups(want.hash, vec![Run(u64::MAX, u64::MAX)]),
+        Request::Groups(want.hash, vec![Run(5, 1), Run(0, 1)]),
+        Request::Groups(want.hash, Vec::new()),
+    ] {
+        let mut stream = streams.pop().unwrap();
+        let mut first = vec![0; 17_000];
+        stream.read_exact(&mut first[..(16 << 10) + 64 * 8]).await.unwrap();
+        wire::send(&mut stream, &request).await.unwrap();
+        let answer = wire::receive::<Answer>(&mut stream).await;
+        assert!(!matches!(answer, Ok(Some(Answer::Bytes(_)))), "{request:?}: {answer:?}");
+    }
+    let other = Node::at("").await;
+    let fetched = other.net.fetch(vec![want.clone()], None, vec![at]).done().await.unwrap();
+    assert_eq!(fetched.bytes, want.size);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_does_not_read_holds_a_slot_no_longer_than_its_time() {
+    let limits = Limits { uploads: 1, ..Limits::default() };
+    let node = Arc::new(Node::new(Config { limits, ..config(TCP) }).await);
+    let want = node.add(&data(16 << 20, 1));
+    let at = node.address().await;
+    let lazy = Node::at("").await;
+    lazy.net.connect(at.0, at.1.clone()).await.unwrap();
+    let mut stream = lazy.net.open(at.0).await.unwrap();
+    // It asks for more than the window of a stream, and reads nothing.
+    for first in [0, 256, 512, 768] {
+        wire::send(&mut stream, &Request::Groups(want.hash, vec![Run(first, 256)])).await.unwrap();
+    }
+    let other = Node::new(Config { slow_time: Duration::from_mins(1), ..config("") }).await;
+    let begin = Instant::now();
+    let fetched = other.net.fetch(vec![want.clone()], None, vec![at]).done().await.unwrap();
+    assert_eq!(fetched.bytes, want.size);
+    assert!(begin.elapsed() < Duration::from_secs(40), "{:?}", begin.elapsed());
+    drop(stream);
+}

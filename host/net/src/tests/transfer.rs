@@ -1,0 +1,181 @@
+//! Honest nodes.
+
+use std::time::Duration;
+
+use fondaco_store::Decoder;
+
+use super::{Node, QUIC, TCP, config, data, wants};
+use crate::{Config, Error, Limits, SourceState};
+
+/// Takes the first groups of a blob into another store, as if a fetch had come so far.
+fn take_part(
+    from: &Node,
+    to: &Node,
+    hash: fondaco_schemas::BlobHash,
+    size: u64,
+    groups: u64,
+) -> fondaco_store::Partial {
+    let mut encoder = from.store.get(hash).unwrap().encode(std::iter::once(0..groups).collect()).unwrap();
+    let partial = to.store.fetch(hash, size).unwrap();
+    let ranges = fondaco_store::GroupRanges::new(size, std::iter::once(0..groups).collect()).unwrap();
+    let mut decoder = Decoder::new(hash, size, ranges);
+    let mut pending = Vec::new();
+    while let Some(piece) = encoder.piece().unwrap() {
+        pending.extend(piece);
+        let used = partial.absorb(&mut decoder, &pending).unwrap().used;
+        pending.drain(..used);
+    }
+    partial
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_exchange_a_work_over_either_transport() {
+    let publisher = Node::new(Config { listen: [TCP, QUIC].map(|a| a.parse().unwrap()).to_vec(), ..config("") }).await;
+    let files = [data(0, 0), data(10, 1), data(16 << 10, 2), data((5 << 20) + 3, 3), data(10, 1)];
+    let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
+    let (id, release) = publisher.publish(&files);
+    let (peer, addresses) = publisher.address().await;
+    assert_eq!(addresses.len(), 2);
+    for address in addresses {
+        let buyer = Node::at("").await;
+        let peers = vec![(peer, vec![address.clone()])];
+        let (got, envelope, from) = buyer.net.release(id, &peers).await.unwrap();
+        assert_eq!((&got, from), (&release, peer));
+        assert_eq!(fondaco_trust::release::release_id(&envelope), id);
+        let mut fetch = buyer.net.fetch(wants(&got), Some(id), peers.clone());
+        let fetched = fetch.done().await.unwrap();
+        assert_eq!(fetched.bytes, (16 << 10) + (5 << 20) + 13, "{address}: what there is twice comes once");
+        assert_eq!(fetch.bytes(), fetched.bytes);
+        for (want, bytes) in wants(&release).iter().zip(&files) {
+            let mut found = vec![0; bytes.len()];
+            buyer.store.get(want.hash).unwrap().read_at(0, &mut found).unwrap();
+            assert!(found == *bytes, "{address}: {}", want.name);
+        }
+        // All of it is here: nothing comes again, and nobody is needed.
+        let again = buyer.net.fetch(wants(&got), None, Vec::new()).done().await.unwrap();
+        assert_eq!((again.bytes, again.imported.len()), (0, 0));
+        buyer.net.stop().await;
+        assert!(matches!(buyer.net.status().await, Err(Error::Stopping)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_goes_on_where_it_was_cut_off() {
+    let publisher = Node::at(TCP).await;
+    let bytes = data(20 << 20, 1);
+    let want = publisher.add(&bytes);
+    let buyer = Node::at("").await;
+    let peers = vec![publisher.address().await];
+    let partial = take_part(&publisher, &buyer, want.hash, want.size, 700);
+    drop(partial);
+    let mut fetch = buyer.net.fetch(vec![want.clone()], None, peers.clone());
+    let fetched = fetch.done().await.unwrap();
+    assert_eq!(fetched.bytes, want.size - 700 * (16 << 10), "what was there does not come again");
+    assert_eq!(fetch.bytes(), want.size);
+    assert_eq!(buyer.store.verify(want.hash).unwrap(), want.size);
+    let sent = publisher.net.status().await.unwrap().sent_bytes;
+    assert!(sent < fetched.bytes + fetched.bytes / 100, "{sent} bytes were sent for {}", fetched.bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_fetch_keeps_what_came_and_the_next_needs_only_the_rest() {
+    let slow = Limits { upload_bytes_per_second: Some(4 << 20), ..Limits::default() };
+    let publisher = Node::new(Config { limits: slow, ..config(TCP) }).await;
+    let want = publisher.add(&data(6 << 20, 2));
+    let buyer = Node::at("").await;
+    let peers = vec![publisher.address().await];
+    let fetch = buyer.net.fetch(vec![want.clone()], None, peers.clone());
+    while fetch.bytes() < 2 << 20 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop(fetch);
+    // Its tasks end soon after; until then the blob is theirs.
+    let rest = loop {
+        match buyer.net.fetch(vec![want.clone()], None, peers.clone()).done().await {
+            Ok(fetched) => break fetched.bytes,
+            Err(Error::Busy(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert!(rest <= 4 << 20, "{rest} bytes came after 2 MiB were there");
+    assert_eq!(buyer.store.verify(want.hash).unwrap(), want.size);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_who_have_it_carry_a_part_and_what_is_fetched_is_passed_on() {
+    let slow = Limits { upload_bytes_per_second: Some(3 << 20), ..Limits::default() };
+    let bytes = data(10 << 20, 3);
+    let (mut sources, mut want) = (Vec::new(), None);
+    for _ in 0..3 {
+        let node = Node::new(Config { limits: slow, ..config(TCP) }).await;
+        want = Some(node.add(&bytes));
+        sources.push(node);
+    }
+    let want = want.unwrap();
+    // One has only the first half so far.
+    let half = Node::new(Config { limits: slow, ..config(TCP) }).await;
+    half.given.private.lock().unwrap().insert(want.hash);
+    let partial = take_part(&sources[0], &half, want.hash, want.size, 320);
+    let passing = half.net.pass_on(vec![want.hash]);
+    sources.push(half);
+    let mut peers = Vec::new();
+    for source in &sources {
+        peers.push(source.address().await);
+    }
+    let buyer = Node::at("").await;
+    let mut fetch = buyer.net.fetch(vec![want.clone()], None, peers);
+    let fetched = fetch.done().await.unwrap();
+    assert_eq!(fetched.bytes, want.size);
+    for source in &fetched.sources {
+        assert!(source.bytes >= 1 << 20, "{:?}", fetched.sources);
+    }
+    assert_eq!(buyer.store.verify(want.hash).unwrap(), want.size);
+    drop((partial, passing));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_for_everybody_is_not_given_and_not_even_known() {
+    let publisher = Node::at(TCP).await;
+    let (sold, absent) = (publisher.add(&data(50_000, 4)), Node::at("").await.add(&data(50_000, 5)));
+    publisher.given.private.lock().unwrap().insert(sold.hash);
+    let buyer = Node::at("").await;
+    let peers = vec![publisher.address().await];
+    let mut answers = Vec::new();
+    for want in [sold, absent] {
+        let mut fetch = buyer.net.fetch(vec![want.clone()], None, peers.clone());
+        assert!(matches!(fetch.done().await, Err(Error::NoSource { .. })));
+        answers.push(fetch.sources().into_iter().map(|s| (s.state, s.bytes)).collect::<Vec<_>>());
+        assert!(!buyer.store.has(want.hash));
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert!(matches!(answers[0][0].0, SourceState::Out(_)), "{answers:?}");
+    assert_eq!(publisher.net.status().await.unwrap().sent_bytes, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_small_files_come_in_one_session() {
+    let publisher = Node::at(TCP).await;
+    let files: Vec<Vec<u8>> = (0..200_usize).map(|i| data(i * 397, u8::try_from(i).unwrap())).collect();
+    let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
+    let (id, release) = publisher.publish(&files);
+    let buyer = Node::at("").await;
+    let peers = vec![publisher.address().await];
+    let fetched = buyer.net.fetch(wants(&release), Some(id), peers).done().await.unwrap();
+    assert_eq!(fetched.imported.len(), 200);
+    assert!(wants(&release).iter().all(|w| buyer.store.verify(w.hash).is_ok()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_store_says_so_and_nobody_is_blamed() {
+    let publisher = Node::at(TCP).await;
+    let want = publisher.add(&data(3 << 20, 9));
+    let dir = tempfile::tempdir().unwrap();
+    let options = fondaco_store::Options { quota_bytes: Some(1 << 20) };
+    let store = fondaco_store::Store::open(dir.path(), options).unwrap();
+    let key = fondaco_trust::KeyPair::generate().unwrap();
+    let given = std::sync::Arc::new(std::sync::Arc::new(super::Given::default()));
+    let net = crate::Net::start(config(""), &key, store.clone(), given).await.unwrap();
+    let error = net.fetch(vec![want], None, vec![publisher.address().await]).done().await.unwrap_err();
+    assert!(matches!(error, Error::Store(fondaco_store::Error::Quota { .. })), "{error}");
+    assert_eq!((store.used_bytes(), net.status().await.unwrap().banned.len()), (0, 0));
+}

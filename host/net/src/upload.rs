@@ -1,0 +1,260 @@
+//! Gives others what they ask for, if it is for everybody: slots, a rate, and no patience for those who do not read.
+
+use std::collections::HashMap;
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use fondaco_schemas::{BlobHash, ReleaseId};
+use fondaco_store::{Encoder, Store};
+use futures_util::{AsyncWrite, AsyncWriteExt};
+use libp2p::PeerId;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::net::Shelf;
+use crate::streams::Inbound;
+use crate::wire::{self, Answer, MAX_GROUPS, MAX_RUNS, Request, Run};
+
+/// How long a stream may be open without a request.
+const IDLE: Duration = Duration::from_mins(1);
+/// Bytes that are handed to the stream at once, and how long they may take: 4 KiB/s are enough.
+const WRITE_BYTES: usize = 64 << 10;
+const WRITE_TIME: Duration = Duration::from_secs(16);
+
+/// What uploads share.
+pub(crate) struct Uploads {
+    store: Store,
+    shelf: Arc<dyn Shelf>,
+    slots: Semaphore,
+    rate: Option<Rate>,
+    /// What is being fetched and is for everybody, and by how many fetches.
+    passing: Mutex<HashMap<BlobHash, usize>>,
+    /// Bytes sent.
+    pub sent: AtomicU64,
+}
+
+impl Uploads {
+    pub fn new(store: Store, shelf: Arc<dyn Shelf>, slots: u32, rate: Option<u64>) -> Self {
+        let slots = Semaphore::new(slots.max(1) as usize);
+        let (rate, passing) = (rate.map(Rate::new), Mutex::default());
+        Self { store, shelf, slots, rate, passing, sent: AtomicU64::new(0) }
+    }
+
+    /// Lets others have what is there of blobs that are being fetched, until the answer is dropped.
+    pub fn pass_on(self: &Arc<Self>, blobs: Vec<BlobHash>) -> Passing {
+        let mut passing = self.passing.lock().unwrap_or_else(PoisonError::into_inner);
+        for blob in &blobs {
+            *passing.entry(*blob).or_default() += 1;
+        }
+        Passing { uploads: Arc::clone(self), blobs }
+    }
+
+    /// Serves streams until `stop` says true.
+    pub async fn serve(self: Arc<Self>, mut inbound: mpsc::Receiver<Inbound>, mut stop: watch::Receiver<bool>) {
+        let mut clients = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|s| *s) => break,
+                Some(_) = clients.join_next() => {}
+                next = inbound.recv() => match next {
+                    Some(next) => {
+                        clients.spawn(Arc::clone(&self).client(next));
+                    }
+                    None => break,
+                },
+            }
+        }
+        clients.shutdown().await;
+    }
+
+    async fn client(self: Arc<Self>, inbound: Inbound) {
+        let Inbound { peer, mut stream, permit } = inbound;
+        let result = async {
+            while let Ok(request) = tokio::time::timeout(IDLE, wire::receive(&mut stream)).await {
+                let Some(request) = request? else { break };
+                self.answer(&mut stream, peer, request).await?;
+            }
+            stream.close().await
+        };
+        if let Err(error) = result.await {
+            tracing::debug!(%peer, %error, "a stream ended early");
+        }
+        drop(permit);
+    }
+
+    async fn answer(&self, stream: &mut (impl AsyncWrite + Unpin), peer: PeerId, request: Request) -> io::Result<()> {
+        // Whoever asks for more than there are slots waits in line; streams are few, so the line is short.
+        let _slot = self.slots.acquire().await.map_err(io::Error::other)?;
+        match request {
+            Request::Release(id) => match self.envelope(id).await {
+                Some(envelope) => {
+                    wire::send(stream, &Answer::Bytes(envelope.len() as u64)).await?;
+                    self.send(stream, &envelope).await
+                }
+                None => wire::send(stream, &Answer::NotHere(Vec::new())).await,
+            },
+            Request::Groups(blob, runs) => {
+                let ranges = Run::ranges(&runs);
+                let groups: u64 = runs.iter().fold(0, |sum, Run(_, count)| sum.saturating_add(*count));
+                if runs.len() > MAX_RUNS || groups > MAX_GROUPS {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "too many groups are asked for at once"));
+                }
+                match self.groups(blob, ranges).await {
+                    Found::Whole { encoder, first, bytes } => {
+                        wire::send(stream, &Answer::Bytes(bytes)).await?;
+                        self.stream(stream, encoder, first).await
+                    }
+                    Found::Partly(runs) => wire::send(stream, &Answer::NotHere(Run::list(&runs))).await,
+                    Found::Not => {
+                        tracing::debug!(%peer, %blob, "not here, or not for everybody");
+                        wire::send(stream, &Answer::NotHere(Vec::new())).await
+                    }
+                }
+            }
+        }
+    }
+
+    async fn envelope(&self, id: ReleaseId) -> Option<Vec<u8>> {
+        self.shelf.envelope(id).await
+    }
+
+    /// The first piece of the encoding is made before anything is promised.
+    async fn groups(&self, blob: BlobHash, runs: Vec<Range<u64>>) -> Found {
+        let passing = self.passing.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&blob);
+        if !passing && !self.shelf.is_public(blob).await {
+            return Found::Not;
+        }
+        let store = self.store.clone();
+        let found = tokio::task::spawn_blocking(move || {
+            let encoder = match store.get(blob) {
+                Ok(whole) => whole.encode(runs.clone()).ok().map(|encoder| (encoder, whole.size())),
+                Err(_) => {
+                    let partial = store.fetching(blob)?;
+                    match partial.encode(runs.clone()) {
+                        Some(encoder) => Some((encoder, partial.size())),
+                        None => return Some(Found::Partly(partial.present(MAX_RUNS))),
+                    }
+                }
+            };
+            let (mut encoder, size) = encoder?;
+            let bytes = fondaco_store::GroupRanges::new(size, runs)?.encoded_bytes(size);
+            match encoder.piece() {
+                Ok(first) => Some(Found::Whole { encoder: Box::new(encoder), first: first.unwrap_or_default(), bytes }),
+                Err(error) => {
+                    tracing::error!(%blob, %error, "a blob cannot be given to a peer");
+                    None
+                }
+            }
+        });
+        found.await.ok().flatten().unwrap_or(Found::Not)
+    }
+
+    async fn stream(
+        &self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        mut encoder: Box<Encoder>,
+        first: Vec<u8>,
+    ) -> io::Result<()> {
+        let mut piece = first;
+        while !piece.is_empty() {
+            // The next piece is read while this one is on its way.
+            let next = tokio::task::spawn_blocking(move || (encoder.piece(), encoder));
+            self.send(stream, &piece).await?;
+            let (next, same) = next.await.map_err(io::Error::other)?;
+            encoder = same;
+            piece = next.map_err(io::Error::other)?.unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    async fn send(&self, stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+        for part in bytes.chunks(WRITE_BYTES) {
+            if let Some(rate) = &self.rate {
+                rate.wait(part.len()).await;
+            }
+            let write = tokio::time::timeout(WRITE_TIME, stream.write_all(part));
+            write.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+            self.sent.fetch_add(part.len() as u64, Ordering::Relaxed);
+        }
+        tokio::time::timeout(WRITE_TIME, stream.flush()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    }
+}
+
+enum Found {
+    Whole { encoder: Box<Encoder>, first: Vec<u8>, bytes: u64 },
+    Partly(Vec<Range<u64>>),
+    Not,
+}
+
+/// Blobs that may be passed on while they are fetched.
+pub(crate) struct Passing {
+    uploads: Arc<Uploads>,
+    blobs: Vec<BlobHash>,
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        let mut passing = self.uploads.passing.lock().unwrap_or_else(PoisonError::into_inner);
+        for blob in &self.blobs {
+            if let Some(count) = passing.get_mut(blob) {
+                *count -= 1;
+                if *count == 0 {
+                    passing.remove(blob);
+                }
+            }
+        }
+    }
+}
+
+/// So many bytes in a second, for all together and in the order in which they ask.
+struct Rate {
+    per_second: u64,
+    /// When the next bytes may go.
+    next: tokio::sync::Mutex<Instant>,
+}
+
+impl Rate {
+    fn new(per_second: u64) -> Self {
+        Self { per_second: per_second.max(1), next: tokio::sync::Mutex::new(Instant::now()) }
+    }
+
+    async fn wait(&self, bytes: usize) {
+        let mut next = self.next.lock().await;
+        tokio::time::sleep_until(*next).await;
+        // What was not used is not saved up.
+        let from = (*next).max(Instant::now());
+        *next = from + Duration::from_nanos((bytes as u64).saturating_mul(1_000_000_000) / self.per_second);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_rate_holds_over_many_senders() {
+        let rate = Arc::new(Rate::new(1_000_000));
+        let begin = Instant::now();
+        let senders: Vec<_> = (0..4)
+            .map(|_| {
+                let rate = Arc::clone(&rate);
+                tokio::spawn(async move {
+                    for _ in 0..15 {
+                        rate.wait(10_000).await;
+                    }
+                })
+            })
+            .collect();
+        for sender in senders {
+            sender.await.unwrap();
+        }
+        let took = begin.elapsed().as_secs_f64();
+        // The first goes at once.
+        assert!((0.58..1.2).contains(&took), "{took}");
+    }
+}

@@ -1,0 +1,136 @@
+//! `/fondaco/blob/1`: what goes over a stream.
+//!
+//! A message is its length (four bytes, little-endian) and CBOR. The asking side sends requests, one behind the other and
+//! without waiting; the other side answers each in turn with a message, behind which the bytes that it announces follow
+//! bare: a release's envelope, or groups in the encoding of `fondaco_store`. Their number is known from the request and the
+//! blob's size, so that nothing is allocated by a peer's word.
+
+use std::io;
+use std::ops::Range;
+
+use fondaco_schemas::{BlobHash, ReleaseId};
+use futures_util::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use minicbor::{Decode, Encode};
+
+/// The longest message, in bytes.
+pub(crate) const MAX_MESSAGE: usize = 64 << 10;
+/// The most runs of groups in a request or an answer.
+pub(crate) const MAX_RUNS: usize = 1024;
+/// The most groups in a request: 4 MiB.
+pub(crate) const MAX_GROUPS: u64 = 256;
+
+/// A run of groups: the first, and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Run(#[n(0)] pub u64, #[n(1)] pub u64);
+
+impl Run {
+    pub fn list(ranges: &[Range<u64>]) -> Vec<Self> {
+        ranges.iter().map(|r| Self(r.start, r.end.saturating_sub(r.start))).collect()
+    }
+
+    pub fn ranges(runs: &[Self]) -> Vec<Range<u64>> {
+        runs.iter().map(|Self(start, count)| *start..start.saturating_add(*count)).collect()
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) enum Request {
+    /// A release's signed envelope.
+    #[n(0)]
+    Release(#[n(0)] ReleaseId),
+    /// Groups of a blob.
+    #[n(1)]
+    Groups(#[n(0)] BlobHash, #[n(1)] Vec<Run>),
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) enum Answer {
+    /// So many bytes follow.
+    #[n(0)]
+    Bytes(#[n(0)] u64),
+    /// Not here, or not for everybody: which of the two is nobody's business. Of a blob that is being fetched: the runs of
+    /// groups that are here.
+    #[n(1)]
+    NotHere(#[n(0)] Vec<Run>),
+    /// Too much is asked at once. Ask again after so many milliseconds, and not on this stream.
+    #[n(2)]
+    Busy(#[n(0)] u32),
+}
+
+/// Sends a message. What it writes is flushed.
+pub(crate) async fn send<T: Encode<()>>(stream: &mut (impl AsyncWrite + Unpin), message: &T) -> io::Result<()> {
+    let body = minicbor::to_vec(message).map_err(io::Error::other)?;
+    let len = u32::try_from(body.len()).map_err(io::Error::other)?;
+    let mut frame = len.to_le_bytes().to_vec();
+    frame.extend_from_slice(&body);
+    stream.write_all(&frame).await?;
+    stream.flush().await
+}
+
+/// Reads a message; `None` where the other side has ended. Refused before anything is allocated: one that is too long.
+pub(crate) async fn receive<T>(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<T>>
+where
+    T: for<'b> Decode<'b, ()>,
+{
+    let mut len = [0; 4];
+    let mut got = 0;
+    while got < len.len() {
+        match stream.read(len.get_mut(got..).unwrap_or_default()).await? {
+            0 if got == 0 => return Ok(None),
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => got += n,
+        }
+    }
+    let len = usize::try_from(u32::from_le_bytes(len)).unwrap_or(usize::MAX);
+    if len > MAX_MESSAGE {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a message is too long"));
+    }
+    let mut body = vec![0; len];
+    stream.read_exact(&mut body).await?;
+    let bad = |_| io::Error::new(io::ErrorKind::InvalidData, "a message cannot be read");
+    let mut decoder = minicbor::Decoder::new(&body);
+    let message = decoder.decode().map_err(bad)?;
+    if decoder.position() != body.len() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a message goes on behind its end"));
+    }
+    Ok(Some(message))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::io::Cursor;
+
+    use super::*;
+
+    async fn read(bytes: &[u8]) -> io::Result<Option<Request>> {
+        receive(&mut Cursor::new(bytes)).await
+    }
+
+    #[tokio::test]
+    async fn a_message_reads_back_and_a_broken_one_is_refused() {
+        let request = Request::Groups(BlobHash::new([7; 32]), vec![Run(0, 3), Run(9, 64)]);
+        let mut frame = Cursor::new(Vec::new());
+        send(&mut frame, &request).await.unwrap();
+        let frame = frame.into_inner();
+        assert_eq!(read(&frame).await.unwrap(), Some(request));
+        assert_eq!(read(&[]).await.unwrap(), None);
+        for cut in 1..frame.len() {
+            assert!(read(&frame[..cut]).await.is_err(), "{cut}");
+        }
+        assert!(read(&u32::MAX.to_le_bytes()).await.is_err());
+        let mut longer = frame.clone();
+        longer[0] += 1;
+        longer.push(0);
+        assert!(read(&longer).await.is_err());
+        // Any byte changed gives a request or a refusal, and never a panic or a large allocation.
+        for at in 4..frame.len() {
+            for flip in [1, 0x80, 0xff] {
+                let mut bad = frame.clone();
+                bad[at] ^= flip;
+                let _ = read(&bad).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The swarm, as its operator sees it: who is there, and fetching what others have.
+
+use std::path::PathBuf;
+
+use fondaco_schemas::Link;
+
+use crate::cli::Get;
+use crate::fail::{Done, Fail};
+use crate::node::Node;
+use crate::out::Out;
+use crate::{commands, swarm};
+
+pub async fn peers(node: &Node, json: bool, out: &Out) -> Done {
+    let net = node.net().await?;
+    let status = net.status().await?;
+    let texts = |all: &[fondaco_net::Multiaddr]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+    out.result(
+        json,
+        || {
+            serde_json::json!({
+                "node": net.peer_id().to_string(), "listening": texts(&status.listening),
+                "announced": texts(&status.announced), "announcing": status.announcing, "routing": status.routing,
+                "peers": status.peers.len(), "sent-bytes": status.sent_bytes,
+                "banned": status.banned.iter().map(|(peer, _)| peer.to_string()).collect::<Vec<_>>(),
+            })
+        },
+        || {
+            let place = if status.listening.is_empty() { "nowhere".into() } else { texts(&status.listening).join(" ") };
+            format!(
+                "this node is {}\n  listens: {place}\n  announces {} releases, knows {} nodes of the hash table, sent {} bytes",
+                net.peer_id(), status.announcing, status.routing, status.sent_bytes
+            )
+        },
+    );
+    for peer in &status.peers {
+        let ms = peer.round_trip.map(|time| time.as_secs_f64() * 1000.0);
+        out.result(
+            json,
+            || {
+                serde_json::json!({
+                    "peer": peer.id.to_string(), "address": peer.address.to_string(), "inbound": peer.inbound,
+                    "agent": peer.agent, "round-trip-ms": ms,
+                })
+            },
+            || {
+                let way = if peer.inbound { "from" } else { "to" };
+                let ms = ms.map(|ms| format!("  {ms:.1} ms")).unwrap_or_default();
+                format!("{}  {way} {}{ms}  {}", peer.id, peer.address, peer.agent.as_deref().unwrap_or(""))
+            },
+        );
+    }
+    for (peer, left) in status.banned.iter().filter(|_| !json) {
+        out.note(format!("banned: {peer}, for {} more minutes", left.as_secs() / 60));
+    }
+    Ok(())
+}
+
+/// Fetches what a link names and copies its files out.
+pub async fn get(node: &Node, link: &Link, args: &Get, json: bool, out: &Out) -> Done {
+    let work = swarm::fetch(node, link, json, out).await?;
+    let beside = args.beside.clone().unwrap_or_default();
+    let folder = args.out.clone().unwrap_or_else(|| beside.join(PathBuf::from(work.release.work.slug())));
+    commands::works::copy_work(node, &work, folder, json, out).await
+}
+
+/// Fetches what a link names and keeps it, to give it to others.
+pub async fn seed(node: &Node, link: &str, json: bool, out: &Out) -> Done {
+    let link = read_link(link)?;
+    let work = swarm::fetch(node, &link, json, out).await?;
+    let own = node.links().await.to(work.release_id);
+    out.result(
+        json,
+        || serde_json::json!({ "work": work.release.work, "release": work.release_id, "link": own }),
+        || format!("{} is here; as long as this node is up, others can have it from here", work.release.title),
+    );
+    Ok(())
+}
+
+pub fn read_link(text: &str) -> Done<Link> {
+    text.parse().map_err(|e: fondaco_schemas::link::LinkError| Fail::usage(e))
+}

@@ -1,0 +1,225 @@
+//! The node in the swarm: what it gives away, what it announces, and how a release of another node becomes one of its own.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fondaco_market::Market;
+use fondaco_net::{Config, Future, Limits, Multiaddr, Net, PeerId, Role, Shelf, Want};
+use fondaco_schemas::{BlobHash, Deployment, Link, ReleaseId, Work, network};
+use tokio::sync::watch;
+
+use crate::fail::{Done, Fail, chain};
+use crate::node::Node;
+use crate::out::{Out, Said};
+
+/// How often it is looked whether there is something new to announce.
+const LOOK: Duration = Duration::from_secs(2);
+/// How often progress is told.
+const TELL: Duration = Duration::from_millis(200);
+
+/// What `[network]` says, as the swarm takes it. `data` is the data folder.
+pub fn config(deployment: &Deployment, data: PathBuf) -> Done<Config> {
+    let given = &deployment.network;
+    let wrong = |error: fondaco_net::Error| Fail::failed(format!("fondaco.toml: [network]: {error}"));
+    let listen = |a: &network::NodeAddress| Config::listen_address(a.as_str()).map_err(wrong);
+    let announce = |a: &network::NodeAddress| Config::announced_address(a.as_str()).map_err(wrong);
+    let bootstrap = |a: &network::NodeAddress| Config::peer_address(a.as_str()).map_err(wrong);
+    let limits = given.limits;
+    let allow: Done<BTreeSet<PeerId>> = given.allow.iter().map(|id| Config::peer(id.as_str()).map_err(wrong)).collect();
+    let allow = allow?;
+    Ok(Config {
+        listen: given.listen.iter().map(listen).collect::<Done<_>>()?,
+        announce: given.announce.iter().map(announce).collect::<Done<_>>()?,
+        bootstrap: given.bootstrap.iter().map(bootstrap).collect::<Done<_>>()?,
+        role: match given.role {
+            network::Role::Leaf => Role::Leaf,
+            network::Role::Full => Role::Full,
+        },
+        mdns: given.mdns,
+        allow: (!allow.is_empty()).then_some(allow),
+        limits: Limits {
+            connections: limits.connections,
+            connections_per_address: limits.connections_per_address,
+            memory_bytes: limits.memory.get(),
+            uploads: limits.uploads,
+            streams_per_peer: limits.streams_per_peer,
+            upload_bytes_per_second: limits.upload_rate.map(fondaco_schemas::ByteSize::get),
+        },
+        book: Some(fondaco_net::book_in(&data)),
+        ..Config::default()
+    })
+}
+
+/// What the swarm may give to others: releases of the catalogue, and files that are for everybody.
+struct Given(Market);
+
+impl Shelf for Given {
+    fn envelope(&self, id: ReleaseId) -> Future<'_, Option<Vec<u8>>> {
+        Box::pin(async move {
+            match self.0.ledger().release(id).await {
+                Ok(found) => found.map(|(_, envelope)| envelope),
+                Err(error) => {
+                    tracing::error!(error = %chain(&error), "a release cannot be given to a peer");
+                    None
+                }
+            }
+        })
+    }
+
+    fn is_public(&self, blob: BlobHash) -> Future<'_, bool> {
+        Box::pin(async move {
+            self.0.is_public(blob).await.unwrap_or_else(|error| {
+                tracing::error!(error = %chain(&error), "it is not known who may have a blob");
+                false
+            })
+        })
+    }
+}
+
+impl Node {
+    /// The swarm, started if it is not running: a command for a node that is not up dials out for as long as it lasts.
+    pub async fn net(&self) -> Done<&Net> {
+        if !self.deployment.network.enabled {
+            return Err(Fail::unavailable(
+                "this node is not part of a swarm: write enabled = true under [network] in fondaco.toml, and say there \
+                 where it listens",
+            ));
+        }
+        self.swarm.get_or_try_init(|| self.start_swarm(false)).await
+    }
+
+    /// Starts the swarm, where `[network]` says so. `listening`: be there for others too.
+    pub async fn start_swarm(&self, listening: bool) -> Done<Net> {
+        let mut config = config(&self.deployment, self.folder.data(&self.deployment))?;
+        if !listening {
+            config.listen = Vec::new();
+            config.announce = Vec::new();
+            config.role = Role::Leaf;
+        }
+        let shelf = std::sync::Arc::new(Given(self.market.clone()));
+        let key = self.market.keys().pair();
+        Ok(Net::start(config, key, self.market.store().clone(), shelf).await?)
+    }
+
+    /// What makes links to releases of this node, where it is part of a swarm.
+    pub async fn links(&self) -> Links {
+        if !self.deployment.network.enabled {
+            return Links(None);
+        }
+        let addresses = match self.swarm.get() {
+            Some(net) => net.addresses().await.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        Links(Some(addresses.iter().map(Multiaddr::to_string).collect()))
+    }
+}
+
+/// Makes links; none where the node is part of no swarm.
+pub struct Links(Option<Vec<String>>);
+
+impl Links {
+    /// The link to a release.
+    pub fn to(&self, release: ReleaseId) -> Option<String> {
+        let addresses = self.0.clone()?;
+        Some(Link { release, addresses }.to_string())
+    }
+}
+
+/// Announces the current releases, and again when they change, until `stop` says true.
+pub async fn keep_announcing(market: Market, net: Net, mut stop: watch::Receiver<bool>) {
+    let mut known = None;
+    loop {
+        let events = market.ledger().stats().events;
+        if known != Some(events) {
+            match market.ledger().current_releases().await {
+                Ok(releases) => {
+                    known = Some(events);
+                    if net.announce(releases).await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => tracing::error!(error = %chain(&error), "nothing is announced"),
+            }
+        }
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|s| *s) => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+/// Fetches the release that a link names, with its files, and takes it into the catalogue.
+pub async fn fetch(node: &Node, link: &Link, json: bool, out: &Out) -> Done<Work> {
+    let net = node.net().await?;
+    let mut peers: Vec<(PeerId, Vec<Multiaddr>)> = Vec::new();
+    for address in &link.addresses {
+        let (peer, address) = Config::peer_address(address)?;
+        match peers.iter_mut().find(|(known, _)| *known == peer) {
+            Some((_, addresses)) => addresses.push(address),
+            None => peers.push((peer, vec![address])),
+        }
+    }
+    let id = link.release;
+    let (release, envelope) = if let Some(known) = node.market.ledger().release(id).await? {
+        known
+    } else {
+        let (release, envelope, from) = net.release(id, &peers).await?;
+        if peers.iter().all(|(peer, _)| *peer != from) {
+            peers.push((from, Vec::new()));
+        }
+        (release, envelope)
+    };
+    if let Some(sold) = release.files.iter().find(|file| !release.is_public(file)) {
+        return Err(Fail::refused(format!(
+            "{} is sold without a lock: its publisher alone delivers {:?} to those who bought it, and no node passes it on",
+            release.title, sold.path
+        )));
+    }
+    let want = |f: &fondaco_schemas::FileInfo| Want { hash: f.hash, size: f.size, name: f.path.clone() };
+    let wants: Vec<Want> = release.files.iter().map(want).collect();
+    let passing = net.pass_on(wants.iter().map(|w| w.hash).collect());
+    if !json {
+        out.note(format!("fetching {} ({} files)", release.title, wants.len()));
+    }
+    out.say(Said::Begin(release.files.iter().fold(0, |sum, f| sum.saturating_add(f.size))));
+    let mut fetch = net.fetch(wants, Some(id), peers);
+    let mut told = 0;
+    let fetched = loop {
+        let done = tokio::time::timeout(TELL, fetch.done()).await;
+        let bytes = fetch.bytes();
+        out.say(Said::Step(bytes.saturating_sub(told)));
+        told = bytes;
+        if let Ok(done) = done {
+            break done;
+        }
+    };
+    out.say(Said::End);
+    for source in fetch.sources().iter().filter(|_| !json) {
+        let state = match &source.state {
+            fondaco_net::SourceState::Out(why) if why != "done" => format!(", {why}"),
+            _ => String::new(),
+        };
+        out.note(format!("  {}: {} bytes{state}", source.peer, source.bytes));
+    }
+    // Held until the release pins its files.
+    let fetched = fetched?;
+    let work = node.market.take_in(envelope).await?;
+    drop((fetched, passing));
+    Ok(work)
+}
+
+impl From<fondaco_net::Error> for Fail {
+    fn from(error: fondaco_net::Error) -> Self {
+        use fondaco_net::Error as N;
+        let text = chain(&error);
+        match error {
+            N::Address { .. } => Self::usage(text),
+            N::Release { .. } => Self::refused(text),
+            N::Store(error) => error.into(),
+            N::Key => Self::failed(text),
+            _ => Self::unavailable(text),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! `[network]` of the deployment file: whether a node is part of a swarm, and how. Addresses are libp2p multiaddresses;
+//! here only their form is looked at, and `host/net` reads them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::ByteSize;
+use crate::problem::Table;
+
+/// How the node is part of the swarm. Off, unless the operator turns it on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Network {
+    /// Is it part of the swarm at all?
+    pub enabled: bool,
+    /// Where it listens: `/ip4/0.0.0.0/udp/4001/quic-v1`, `/ip4/0.0.0.0/tcp/4001`. Empty: it fetches from others, and
+    /// nobody can come to it.
+    pub listen: Vec<NodeAddress>,
+    /// Under which addresses others reach it, where those that it listens on are not reached from outside.
+    pub announce: Vec<NodeAddress>,
+    /// Nodes to begin with: addresses that end with `/p2p/` and the node's id.
+    pub bootstrap: Vec<NodeAddress>,
+    /// What it does for others.
+    pub role: Role,
+    /// Look for nodes in the local network, and be found there.
+    pub mdns: bool,
+    /// Ids of the only nodes that may connect; empty: all may.
+    pub allow: Vec<NodeId>,
+    /// What other nodes may take up.
+    pub limits: NetworkLimits,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            listen: Vec::new(),
+            announce: Vec::new(),
+            bootstrap: Vec::new(),
+            role: Role::Full,
+            mdns: false,
+            allow: Vec::new(),
+            limits: NetworkLimits::default(),
+        }
+    }
+}
+
+/// What a node does for others besides giving them what it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// It keeps nothing of the hash table: for nodes behind an address translation.
+    Leaf,
+    /// It keeps its part of the hash table.
+    Full,
+}
+
+impl FromStr for Role {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "leaf" => Ok(Self::Leaf),
+            "full" => Ok(Self::Full),
+            _ => Err(format!("{text:?} is no role: write \"leaf\" or \"full\"")),
+        }
+    }
+}
+
+/// What other nodes may take up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct NetworkLimits {
+    /// Open connections.
+    pub connections: u32,
+    /// Open connections of one IPv4 address or IPv6 /64; of an IPv4 /24 or IPv6 /48 four times as many.
+    pub connections_per_address: u32,
+    /// The node's memory, above which it takes no new connection.
+    pub memory: ByteSize,
+    /// Answers that are sent at once.
+    pub uploads: u32,
+    /// Streams of one node.
+    pub streams_per_peer: u32,
+    /// Bytes that are sent in a second, to all together; absent: as fast as it goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upload_rate: Option<ByteSize>,
+}
+
+impl Default for NetworkLimits {
+    fn default() -> Self {
+        Self {
+            connections: 600,
+            connections_per_address: 8,
+            memory: ByteSize::mib(1024),
+            uploads: 16,
+            streams_per_peer: 8,
+            upload_rate: None,
+        }
+    }
+}
+
+macro_rules! checked_text {
+    ($(#[$doc:meta])* $name:ident, $check:expr, $why:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Its text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl FromStr for $name {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                let is_good: fn(&str) -> bool = $check;
+                if is_good(text) {
+                    Ok(Self(text.to_owned()))
+                } else {
+                    Err(format!("{:?} is {}", text.chars().take(120).collect::<String>(), $why))
+                }
+            }
+        }
+        impl TryFrom<String> for $name {
+            type Error = String;
+            fn try_from(text: String) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                value.0
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+checked_text!(
+    /// Where a node is: a multiaddress with a host and a TCP or QUIC port.
+    NodeAddress,
+    |t| {
+        let host = ["/ip4/", "/ip6/", "/dns/", "/dns4/", "/dns6/"].iter().any(|p| t.starts_with(p));
+        let port = t.contains("/tcp/") || (t.contains("/udp/") && t.contains("/quic-v1"));
+        host && port && t.len() <= 512 && t.bytes().all(|b| b.is_ascii_graphic())
+    },
+    "no address of a node: write it as \"/ip4/192.0.2.1/udp/4001/quic-v1\" or \"/ip4/192.0.2.1/tcp/4001\""
+);
+checked_text!(
+    /// The id of a node in the swarm, which follows from its public key.
+    NodeId,
+    |t| t.len() == 52 && t.starts_with("12D3Koo") && t.bytes().all(|b| b.is_ascii_alphanumeric()),
+    "no node's id: it has 52 characters and begins with 12D3Koo; `fondaco peers` shows a node's own"
+);
+
+impl Network {
+    pub(crate) fn read(t: &mut Table<'_>) -> Self {
+        Self {
+            enabled: t.flag("enabled").unwrap_or(false),
+            listen: t.list("listen"),
+            announce: t.list("announce"),
+            bootstrap: t.list("bootstrap"),
+            role: t.optional("role").unwrap_or(Role::Full),
+            mdns: t.flag("mdns").unwrap_or(false),
+            allow: t.list("allow"),
+            limits: t.table("limits", NetworkLimits::read).unwrap_or_default(),
+        }
+    }
+}
+
+impl NetworkLimits {
+    fn read(t: &mut Table<'_>) -> Self {
+        let default = Self::default();
+        Self {
+            connections: t.number("connections").unwrap_or(default.connections),
+            connections_per_address: t.number("connections-per-address").unwrap_or(default.connections_per_address),
+            memory: t.optional("memory").unwrap_or(default.memory),
+            uploads: t.number("uploads").unwrap_or(default.uploads),
+            streams_per_peer: t.number("streams-per-peer").unwrap_or(default.streams_per_peer),
+            upload_rate: t.optional("upload-rate"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Deployment;
+
+    #[test]
+    fn a_node_is_alone_until_its_operator_says_else() {
+        let file = Deployment::parse("[brand]\nname = \"Night Owl\"\n").unwrap();
+        assert!(!file.network.enabled && file.network.listen.is_empty() && !file.network.mdns);
+        let file =
+            Deployment::parse("[brand]\nname = \"Night Owl\"\n[network]\nenabled = true\nrole = \"leaf\"\n").unwrap();
+        assert_eq!((file.network.enabled, file.network.role), (true, Role::Leaf));
+    }
+
+    #[test]
+    fn what_is_no_address_role_or_id_is_named() {
+        let text =
+            "[brand]\nname = \"x\"\n[network]\nlisten = [\"0.0.0.0:4001\"]\nrole = \"relay\"\nallow = [\"me\"]\n";
+        let refused = Deployment::parse(text).unwrap_err().to_string();
+        for words in ["\"0.0.0.0:4001\" is no address", "\"relay\" is no role", "\"me\" is no node's id"] {
+            assert!(refused.contains(words), "{refused}");
+        }
+    }
+}

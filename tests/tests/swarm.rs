@@ -1,0 +1,239 @@
+//! Whole nodes in one swarm: what one publishes, others fetch, pass on when the publisher is gone, and go on fetching after
+//! a kill.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use fondaco_tests::bundles;
+use fondaco_tests::node::{Deployment, Running, TestNode};
+use fondaco_tests::visitor::Visitor;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const ABOUT: &str = "slug = \"machine-wars\"\nkind = \"album\"\ntitle = \"Machine Wars\"\ncreators = [\"Ada Example\"]\n\
+                     license = \"CC-BY-4.0\"\n[[offers]]\nid = \"free\"\nprice = \"0.00 EUR\"\n";
+
+/// A deployment without plugins, in a folder that goes away with it.
+struct Node {
+    folder: TempDir,
+    deployment: Deployment,
+}
+
+impl Node {
+    fn alone() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let deployment = Deployment::init(&folder.path().join("shop"), "Test Shop", "Works for tests")?;
+        Ok(Self { folder, deployment })
+    }
+
+    /// A path beside the deployment.
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes the folder of a work and publishes it.
+    fn publish(&self, about: &str, files: &[(&str, &[u8])]) -> Result<Value> {
+        let folder = self.path("work");
+        for (name, bytes) in files {
+            let file = folder.join(name);
+            fs::create_dir_all(file.parent().unwrap_or(&folder))?;
+            fs::write(file, bytes)?;
+        }
+        fs::write(folder.join("work.toml"), about)?;
+        self.deployment.publish(&folder)
+    }
+}
+
+/// Makes a deployment part of a swarm. `more` goes below `[network]`.
+fn join(deployment: &Deployment, more: &str) -> Result<()> {
+    let file = deployment.path().join("fondaco.toml");
+    let network = format!("enabled = true\n{more}");
+    Ok(fs::write(&file, fs::read_to_string(&file)?.replacen("enabled = false\n", &network, 1))?)
+}
+
+fn node(more: &str) -> Result<Node> {
+    let node = Node::alone()?;
+    join(&node.deployment, more)?;
+    Ok(node)
+}
+
+const LISTENS: &str = "listen = [\"/ip4/127.0.0.1/tcp/0\", \"/ip4/127.0.0.1/udp/0/quic-v1\"]\n";
+
+fn link(deployment: &Deployment) -> Result<String> {
+    let works = deployment.json(&["works"])?;
+    bundles::text(works.first().context("no works")?, "link")
+}
+
+/// Bytes that do not repeat.
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+fn sent(deployment: &Deployment) -> Result<u64> {
+    let peers = deployment.json(&["peers"])?;
+    peers.first().and_then(|p| p.get("sent-bytes")).and_then(Value::as_u64).context("no sent-bytes")
+}
+
+fn same(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let file = folder.join(name);
+    let found = fs::read(&file).with_context(|| file.display().to_string())?;
+    ensure!(found == bytes, "{} is not what was published", file.display());
+    Ok(())
+}
+
+#[test]
+fn a_work_goes_from_node_to_node_and_on_when_its_publisher_is_gone() -> Result<()> {
+    let (publisher, seeder, buyer) = (node(LISTENS)?, node(LISTENS)?, node("")?);
+    let (one, two) = (noise(3_000_000), noise(17));
+    let published = publisher.publish(ABOUT, &[("one.flac", &one), ("art/two.txt", &two)])?;
+    let bare = bundles::text(&published, "link")?;
+    ensure!(bare.starts_with("fondaco:") && !bare.contains('?'), "a node that is not up has no address: {bare}");
+
+    let publishing = publisher.deployment.up()?;
+    ensure!(publishing.swarm.len() == 2, "{:?}", publishing.swarm);
+    let link_of_publisher = link(&publisher.deployment)?;
+    for address in &publishing.swarm {
+        ensure!(link_of_publisher.contains(address.as_str()), "{link_of_publisher} lacks {address}");
+    }
+
+    // The seeder is up, and fetches in the running node.
+    let seeding = seeder.deployment.up()?;
+    let said = seeder.deployment.json(&["seed", &link_of_publisher])?;
+    let link_of_seeder = bundles::text(said.last().context("nothing said")?, "link")?;
+    ensure!(link_of_seeder != link_of_publisher);
+    let peers = seeder.deployment.json(&["peers"])?;
+    ensure!(peers.len() >= 2, "{peers:?}");
+
+    // The publisher is gone; the buyer is not up, and fetches in a process of its own.
+    publishing.kill()?;
+    let out = buyer.path("out");
+    let out = out.to_str().context("path")?;
+    buyer.deployment.ok(&["get", &link_of_seeder, "--out", out])?;
+    same(Path::new(out), "one.flac", &one)?;
+    same(Path::new(out), "art/two.txt", &two)?;
+    let works = buyer.deployment.json(&["works"])?;
+    let publisher_key = bundles::text(&published, "work")?;
+    assert_eq!(bundles::text(works.first().context("no works")?, "work")?, publisher_key, "it stays its publisher's");
+    buyer.deployment.ok(&["check", "--deep"])?;
+
+    // It is here now, so nobody is needed for it any more.
+    assert_eq!(seeding.stop()?, 0);
+    buyer.deployment.ok(&["get", &link_of_seeder, "--out", out])?;
+    Ok(())
+}
+
+#[test]
+fn a_node_that_is_killed_goes_on_where_it_was() -> Result<()> {
+    const SIZE: usize = 16 << 20;
+    let publisher = node(&format!("{LISTENS}[network.limits]\nupload-rate = \"4MiB\"\n"))?;
+    let buyer = node("")?;
+    let bytes = noise(SIZE);
+    publisher.publish(ABOUT, &[("one.flac", &bytes)])?;
+    let publishing = publisher.deployment.up()?;
+    let link = link(&publisher.deployment)?;
+    let out = buyer.path("out");
+    let out = out.to_str().context("path")?;
+
+    let fetching = buyer.deployment.up()?;
+    let mut client = buyer.deployment.command()?;
+    let mut client = client.args(["get", &link, "--out", out]).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let begin = Instant::now();
+    while sent(&publisher.deployment)? < 6 << 20 {
+        ensure!(begin.elapsed() < Duration::from_secs(30), "nothing comes:\n{}", fetching.log()?);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    fetching.kill()?;
+    client.wait()?;
+    ensure!(!Path::new(out).join("one.flac").exists(), "it was killed too late");
+
+    let fetching = buyer.deployment.up()?;
+    buyer.deployment.ok(&["get", &link, "--out", out])?;
+    same(Path::new(out), "one.flac", &bytes)?;
+    let sent = sent(&publisher.deployment)?;
+    // What was on its way when the node was killed comes again: some units that were asked for ahead.
+    ensure!(sent < (SIZE + (4 << 20)) as u64, "{sent} bytes were sent for {SIZE}");
+    assert_eq!(fetching.stop()?, 0);
+    assert_eq!(publishing.stop()?, 0);
+    Ok(())
+}
+
+#[test]
+fn mistakes_are_named() -> Result<()> {
+    let alone = Node::alone()?;
+    let id = "0".repeat(64);
+    let check = |node: &Node, command: &[&str], code: i32, words: &str| -> Result<()> {
+        let output = node.deployment.run(command)?;
+        ensure!(output.code == code && output.stderr.contains(words), "{command:?}: {output:?}");
+        assert_eq!(output.stderr.trim().lines().count(), 1, "{output:?}");
+        Ok(())
+    };
+    check(&alone, &["peers"], 5, "enabled = true under [network]")?;
+    check(&alone, &["get", &format!("fondaco:{id}")], 5, "enabled = true under [network]")?;
+    let buyer = node("")?;
+    check(&buyer, &["get", "fondaco:abc"], 2, "it must have 64 hexadecimal digits")?;
+    check(&buyer, &["seed", "machine-wars"], 2, "it must begin with fondaco:")?;
+    check(&buyer, &["get", &format!("fondaco:{id}?p=/ip4/127.0.0.1/tcp/1")], 2, "/p2p/")?;
+    let nobody =
+        format!("fondaco:{id}?p=/ip4/127.0.0.1/tcp/1/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA");
+    check(&buyer, &["get", &nobody], 5, "Connection refused")?;
+    let broken = node("listen = [\"/ip4/127.0.0.1/tcp/0/ws\"]\n")?;
+    check(&broken, &["up", "--listen", "127.0.0.1:0"], 1, "/ip4/127.0.0.1/tcp/0/ws")?;
+    let output = broken.deployment.run(&["check"])?;
+    ensure!(output.code == 1 && output.stderr.contains("[network]"), "{output:?}");
+    Ok(())
+}
+
+#[test]
+fn what_is_sold_without_a_lock_is_not_passed_on() -> Result<()> {
+    let (publisher, buyer) = (node(LISTENS)?, node("")?);
+    let about = ABOUT.replace("0.00 EUR", "3.00 EUR");
+    publisher.publish(&about, &[("one.flac", &noise(50_000)), ("cover.jpg", b"a picture")])?;
+    let publishing: Running = publisher.deployment.up()?;
+    let output = buyer.deployment.run(&["get", &link(&publisher.deployment)?])?;
+    ensure!(output.code == 3 && output.stderr.contains("sold without a lock"), "{output:?}");
+    // The release itself is for everybody, its files are not.
+    ensure!(sent(&publisher.deployment)? < 5_000, "more than the release was sent");
+    assert_eq!(publishing.stop()?, 0);
+    Ok(())
+}
+
+#[test]
+fn the_ciphertext_of_a_sealed_work_is_for_everybody_and_its_sale_for_its_publisher() -> Result<()> {
+    let with_plugins = |more: &str| -> Result<TestNode> {
+        let node = TestNode::new()?;
+        join(&node.deployment, more)?;
+        Ok(node)
+    };
+    let (publisher, mirror) = (with_plugins(LISTENS)?, with_plugins("")?);
+    let about = ABOUT.replace("0.00 EUR\"\n", "3.00 EUR\"\n[offers.terms]\nscheme = \"org.fondaco.drm-sealed\"\n");
+    let bytes = noise(200_000);
+    let work = publisher.work("machine-wars", &about, &[("one.flac", &bytes)])?;
+    let published = publisher.deployment.publish(&work)?;
+    let publishing = publisher.deployment.up()?;
+    let out = mirror.path("out");
+    mirror.deployment.ok(&["get", &link(&publisher.deployment)?, "--out", out.to_str().context("path")?])?;
+    let sealed = fs::read(out.join("one.flac.sealed"))?;
+    ensure!(sealed.len() > bytes.len() && !sealed.windows(64).any(|w| w == &bytes[..64]), "it is not sealed");
+    let work = bundles::text(&published, "work")?;
+    // The mirror shows it, and does not sell it.
+    let mirroring = mirror.deployment.up()?;
+    let mut visitor = Visitor::new(&mirroring.url);
+    ensure!(visitor.page(&format!("/works/{work}"))?.contains("Machine Wars"));
+    let error = visitor.order(&work).err().context("a mirror took an order")?;
+    ensure!(mirror.deployment.json(&["orders"])?.is_empty(), "{error}");
+    Visitor::new(&publishing.url).order(&work)?;
+    assert_eq!((mirroring.stop()?, publishing.stop()?), (0, 0));
+    Ok(())
+}
