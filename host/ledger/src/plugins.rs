@@ -151,9 +151,12 @@ pub(crate) fn apply_changed(conn: &Connection, at: OffsetDateTime, e: &PluginCha
     });
     match &e.act {
         // What was refused changes nothing but the log.
-        PluginAct::Denied { .. } | PluginAct::Incidents { .. } => return Ok(()),
-        PluginAct::Held { .. } | PluginAct::Stopped { .. } => return Ok(()),
-        PluginAct::Pinned { .. } | PluginAct::Unpinned => return Ok(()),
+        PluginAct::Denied { .. }
+        | PluginAct::Incidents { .. }
+        | PluginAct::Held { .. }
+        | PluginAct::Stopped { .. }
+        | PluginAct::Pinned { .. }
+        | PluginAct::Unpinned => return Ok(()),
         PluginAct::RolledBack { to, .. } => record.version = Some(to.clone()),
         PluginAct::Installed { version, .. } => {
             record.highest = record.highest.max(Some(version.clone()));

@@ -71,7 +71,7 @@ impl Limits {
         let bytes = |size: fondaco_schemas::ByteSize| usize::try_from(size.get()).unwrap_or(usize::MAX);
         let memory = operator.memory.or(wishes.memory).map_or(own.memory_bytes, bytes);
         let span = |set: Option<fondaco_schemas::Span>, wish: Option<fondaco_schemas::Span>, own: Duration, most| {
-            set.map(|s| s.duration()).or(wish.map(|w| w.duration().min(most))).unwrap_or(own)
+            set.map(fondaco_schemas::Span::duration).or(wish.map(|w| w.duration().min(most))).unwrap_or(own)
         };
         // Of these a manifest may wish for less, never for more.
         let less = |set: Option<u64>, wish: Option<u64>, own: u64| set.unwrap_or(wish.map_or(own, |w| w.min(own)));

@@ -86,7 +86,7 @@ impl Runtime {
         };
         let pre = link::linker(engine, &spec.grants).and_then(|l| l.instantiate_pre(&component)).map_err(exports)?;
         let exports_operator = |version: &semver::Version| {
-            component.get_export_index(None, &format!("fondaco:plugin/operator@{version}")).is_some()
+            component.get_export_index(None, format!("fondaco:plugin/operator@{version}")).is_some()
         };
         let operated = api::OFFERED.iter().any(exports_operator);
         let operated = operated
