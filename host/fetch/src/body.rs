@@ -20,7 +20,10 @@ use crate::connect::Stream;
 use crate::error::Error;
 
 /// One connection, which goes on only while somebody waits for what it brings: an answer that is not read is not fetched.
-pub(crate) struct Driver(pub Option<Pin<Box<Connection<TokioIo<Box<dyn Stream>>, Full<Bytes>>>>>);
+pub(crate) struct Driver(pub Option<Pin<Box<Wire>>>);
+
+/// A connection as hyper drives it: requests with whole bodies, over whatever carries bytes.
+type Wire = Connection<TokioIo<Box<dyn Stream>>, Full<Bytes>>;
 
 impl Driver {
     /// Lets the connection go on. An error of it also reaches whoever waits for the answer.
@@ -145,7 +148,7 @@ pub(crate) fn explain(origin: &Origin, error: &hyper::Error) -> Error {
         return Error::HeadersTooLarge { origin, limit: crate::client::MAX_HEAD };
     }
     // Whatever ends a body early is a cut: hyper speaks of it as an end, a reset or a closed channel.
-    let reset = std::error::Error::source(error).is_some_and(|e| e.is::<std::io::Error>());
+    let reset = std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
     if error.is_incomplete_message()
         || error.is_body_write_aborted()
         || error.is_closed()
