@@ -190,6 +190,13 @@ fn plugins_come_from_a_registry_and_say_how_fresh_they_are() -> Result<()> {
     assert_eq!(info(deployment)?.get("version"), Some(&Value::from("0.2.0")));
     ensure!(deployment.json(&["plugin", "outdated"])?.is_empty(), "it is the newest");
 
+    // An update comes from where the plugin came from.
+    registry.add(&voucher(&node, "0.2.1")?)?;
+    deployment.ok(&["plugin", "update"])?;
+    assert_eq!(info(deployment)?.get("version"), Some(&Value::from("0.2.1")));
+    assert_eq!(info(deployment)?.pointer("/freshness/registry"), Some(&Value::from("main")));
+    ensure!(deployment.run(&["plugin", "update", ID])?.stderr.contains("at its newest version"), "not said");
+
     // The range of fondaco.toml holds, unless a version is named.
     registry.add(&voucher(&node, "1.0.0")?)?;
     let file = deployment.path().join("fondaco.toml");
@@ -201,7 +208,7 @@ fn plugins_come_from_a_registry_and_say_how_fresh_they_are() -> Result<()> {
     assert_eq!(held, "fondaco.toml wants ^0.2");
     refused(
         &install(deployment, &format!("{ID}@3.0.0"))?,
-        &["there is no org.fondaco.pay-voucher 3.0.0 in main", "0.1.0, 0.2.0, 1.0.0"],
+        &["there is no org.fondaco.pay-voucher 3.0.0 in main", "0.1.0, 0.2.0, 0.2.1, 1.0.0"],
     )?;
     refused(&install(deployment, "org.fondaco.nothing")?, &["there is no plugin org.fondaco.nothing in main"])?;
     refused(&deployment.run(&["plugin", "search", "--registry", "other"])?, &["no [registries.other]; it has: main"])?;

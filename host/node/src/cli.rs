@@ -275,11 +275,11 @@ pub enum Plugin {
     Update {
         /// Of this plugin; absent: of all.
         id: Option<PluginId>,
-        /// A bundle, or a folder of them; absent: what is held.
-        #[arg(long, value_name = "FILE|FOLDER")]
+        /// A bundle, or a folder of them; absent: what is held, or else what registries have.
+        #[arg(long, value_name = "FILE|FOLDER", conflicts_with = "registry")]
         from: Option<PathBuf>,
         /// From this registry.
-        #[arg(long, value_name = "NAME", requires = "id", conflicts_with = "from")]
+        #[arg(long, value_name = "NAME")]
         registry: Option<RegistryName>,
         /// Grant what it asks for: `all`, or names of capabilities.
         #[arg(long, value_delimiter = ',', value_name = "CAPABILITY")]

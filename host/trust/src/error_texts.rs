@@ -123,6 +123,7 @@ fn all() -> Vec<(&'static str, Vec<Box<dyn Error>>)> {
             Why::Clock { .. } => Why::Clock { system: time(0), seen: time(90_000) },
             Why::Missing => Why::Missing,
             Why::TooLong(_) => Why::TooLong(16_384),
+            Why::TooMuch => Why::TooMuch,
             Why::Length { .. } => Why::Length { found: 100, listed: 120 },
             Why::Digest(_) => Why::Digest("SHA-256"),
             Why::NoDigest => Why::NoDigest,

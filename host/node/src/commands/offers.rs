@@ -1,6 +1,6 @@
-//! The plugin commands that ask registries: `plugin search`, `plugin outdated`, and `plugin install <id>` and
-//! `plugin update <id> --registry`, whose bundle is fetched here and then goes the way of a file. Registries are asked by
-//! the program that was started, not by the running node: the network is the operator's errand.
+//! The plugin commands that ask registries: `plugin search`, `plugin outdated`, and `plugin install <id>` and `plugin
+//! update`, whose bundles are fetched here and then go the way of files. Registries are asked by the program that was started, not by the running
+//! node: the network is the operator's errand.
 
 use std::path::PathBuf;
 
@@ -31,12 +31,79 @@ pub async fn ask(folder: &Folder, command: NodeCommand, json: bool, out: &Out) -
             let install = Plugin::Install { bundle, registry: None, grant, allow_rollback, expect };
             Ok(Some(NodeCommand::Plugin(install)))
         }
-        NodeCommand::Plugin(Plugin::Update { id: Some(id), registry: Some(registry), grant, expect, .. }) => {
-            let from = fetched(folder, id.as_str().into(), Some(&registry), json, out).await?;
-            let update = Plugin::Update { id: Some(id), from: Some(from), registry: None, grant, expect };
-            Ok(Some(NodeCommand::Plugin(update)))
+        NodeCommand::Plugin(Plugin::Update { id, from: None, registry, grant, expect }) => {
+            let from = updates(folder, id.as_ref(), registry.as_ref(), json, out).await?;
+            let Gathered::From(from) = from else { return Ok(None) };
+            Ok(Some(NodeCommand::Plugin(Plugin::Update { id, from, registry: None, grant, expect })))
         }
         other => Ok(Some(other)),
+    }
+}
+
+/// What there is to update from.
+enum Gathered {
+    /// A folder with what was fetched; or nothing, and what is held is meant.
+    From(Option<PathBuf>),
+    /// Everything is at its newest version.
+    Nothing,
+}
+
+/// Fetches newer versions of installed plugins: from the registry that each came from, or else from the only one that has
+/// it. Where nothing says that registries are meant, and something is held, that is meant.
+async fn updates(
+    folder: &Folder,
+    id: Option<&PluginId>,
+    registry: Option<&RegistryName>,
+    json: bool,
+    out: &Out,
+) -> Done<Gathered> {
+    let (deployment, lock) = (folder.deployment()?, folder.lock()?);
+    let is_held = lock.held.keys().any(|held| id.is_none_or(|id| id == held));
+    let is_known = id.is_none_or(|id| lock.plugins.contains_key(id.as_str()));
+    if registry.is_none() && (is_held || deployment.registries.is_empty()) || !is_known {
+        return Ok(Gathered::From(None));
+    }
+    let registries = Registries::of(folder, &deployment, registry)?;
+    let mut remarks = Vec::new();
+    let offers = registries.offers(&mut remarks).await?;
+    let mut gathered: Option<PathBuf> = None;
+    for (id, locked) in lock.plugins.iter().filter(|(other, _)| id.is_none_or(|id| id == *other)) {
+        if locked.pinned {
+            remarks.push(format!("{id} is pinned to {}", locked.version));
+            continue;
+        }
+        let (origin, wanted) = (registries.origin(&locked.bundle), wanted(&deployment, id));
+        let fits = |offer: &&Offer| {
+            offer.id == *id
+                && offer.fits
+                && offer.version > locked.version
+                && wanted.matches(&offer.version)
+                && origin.as_ref().is_none_or(|origin| *origin == offer.registry)
+        };
+        let newer: Vec<&Offer> = offers.iter().filter(fits).collect();
+        let Some(best) = newer.last() else { continue };
+        if newer.iter().any(|offer| offer.registry != best.registry) {
+            remarks.push(format!("{id} is in several registries: choose one with --registry"));
+            continue;
+        }
+        let file = registries.take(best).await?;
+        let gathering = match gathered {
+            Some(gathering) => gathering,
+            None => registries.gathering()?,
+        };
+        let target = gathering.join(file.file_name().unwrap_or_default());
+        std::fs::copy(&file, &target).map_err(|e| Fail::failed(format!("{}: {e}", target.display())))?;
+        gathered = Some(gathering);
+    }
+    remarks.into_iter().for_each(|remark| out.note(remark));
+    match gathered {
+        Some(gathered) => Ok(Gathered::From(Some(gathered))),
+        None => {
+            if !json {
+                out.note("every installed plugin that a registry has is at its newest version that fits");
+            }
+            Ok(Gathered::Nothing)
+        }
     }
 }
 

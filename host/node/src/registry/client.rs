@@ -139,12 +139,34 @@ impl Registries {
             let what = version.map_or_else(|| format!("{id} that fits {wanted}"), |version| format!("{id} {version}"));
             return Err(Fail::not_found(format!("there is no {what} in {names}; there is: {}", have.join(", "))));
         };
+        let file = self.take(&offer).await?;
+        Ok((offer, file))
+    }
+
+    /// Fetches what was offered.
+    pub async fn take(&self, offer: &Offer) -> Done<PathBuf> {
         let registry = self.known.get(&offer.registry);
-        let registry = registry.ok_or_else(|| Fail::not_found(format!("no registry {names}")))?;
+        let registry = registry.ok_or_else(|| Fail::not_found(format!("there is no registry {}", offer.registry)))?;
         let path = shelf::target_path(&offer.id, &offer.version);
         let opened = self.open(&offer.registry, registry, |update| update.want(&path)).await?;
-        let file = opened.bundle(&path).await?;
-        Ok((offer, file))
+        opened.bundle(&path).await
+    }
+
+    /// An empty folder, to gather bundles in that were fetched.
+    pub fn gathering(&self) -> Done<PathBuf> {
+        // No registry has such a name.
+        let dir = self.dir.join(".update");
+        let fail = |e: std::io::Error| Fail::failed(format!("{}: {e}", dir.display()));
+        if dir.exists() {
+            std::fs::remove_dir_all(&dir).map_err(fail)?;
+        }
+        std::fs::create_dir_all(&dir).map_err(fail)?;
+        Ok(dir)
+    }
+
+    /// The registry that an installed bundle came from, if it is still one of these.
+    pub fn origin(&self, bundle: &BlobHash) -> Option<RegistryName> {
+        state::origin(&self.dir, bundle).map(|(name, _)| name).filter(|name| self.known.contains_key(name))
     }
 
     /// 5.1 to 5.6 of the specification.
@@ -215,7 +237,7 @@ impl Opened {
             kind: entry.says("kind").to_owned(),
             name: entry.says("name").to_owned(),
             summary: entry.says("summary").to_owned(),
-            fits: api::OFFERED.iter().any(|offered| entry.fits(offered)),
+            fits: entry.fits(&api::OFFERED),
             length: entry.found.target.length,
             fresh_until,
         };

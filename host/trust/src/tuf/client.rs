@@ -18,7 +18,9 @@ use time::OffsetDateTime;
 
 use super::error::{Refused, Why};
 use super::metadata::{Head, MetaFile, Root, Signed, Snapshot, TargetFile, Targets, Timestamp, TopRole};
-use super::{MAX_ROLES, MAX_ROOT_BYTES, MAX_ROOTS, MAX_SNAPSHOT_BYTES, MAX_TARGETS_BYTES, MAX_TIMESTAMP_BYTES};
+use super::{
+    MAX_LOADED_BYTES, MAX_ROLES, MAX_ROOT_BYTES, MAX_ROOTS, MAX_SNAPSHOT_BYTES, MAX_TARGETS_BYTES, MAX_TIMESTAMP_BYTES,
+};
 use crate::keys::sha256;
 
 /// A file that is needed.
@@ -65,6 +67,8 @@ pub struct Update {
     targets: BTreeMap<Chain, Targets>,
     /// Those that were refused while everything was listed.
     failed: BTreeMap<Chain, Refused>,
+    /// Bytes of those that are trusted.
+    loaded: u64,
     goal: Goal,
     step: Step,
     forked: bool,
@@ -118,6 +122,7 @@ impl Update {
             snapshot: None,
             targets: BTreeMap::new(),
             failed: BTreeMap::new(),
+            loaded: 0,
             goal: Goal::Refresh,
             step: Step::Root,
             forked: false,
@@ -198,8 +203,7 @@ impl Update {
             }
             Step::Targets => {
                 let Some(chain) = self.needs() else { return Ok(false) };
-                let targets = self.read_targets(&chain, bytes)?;
-                self.targets.insert(chain, targets);
+                self.load(chain, bytes)?;
                 Ok(true)
             }
         }
@@ -236,8 +240,7 @@ impl Update {
             (Step::Snapshot, Some(bytes)) => self.take_snapshot(bytes),
             (Step::Targets, Some(bytes)) => {
                 let Some(chain) = self.needs() else { return Ok(false) };
-                let targets = self.read_targets(&chain, bytes)?;
-                self.targets.insert(chain, targets);
+                self.load(chain, bytes)?;
                 Ok(true)
             }
         }
@@ -318,6 +321,17 @@ impl Update {
         self.snapshot = Some(new);
         self.step = Step::Targets;
         Ok(true)
+    }
+
+    fn load(&mut self, chain: Chain, bytes: &[u8]) -> Result<(), Why> {
+        let loaded = self.loaded + bytes.len() as u64;
+        if loaded > MAX_LOADED_BYTES {
+            return Err(Why::TooMuch);
+        }
+        let targets = self.read_targets(&chain, bytes)?;
+        self.targets.insert(chain, targets);
+        self.loaded = loaded;
+        Ok(())
     }
 
     /// 5.6.2 to 5.6.5, for the top-level targets and for those that are delegated to.

@@ -38,6 +38,12 @@ pub enum Why {
     /// Longer than what is read, or than what was signed.
     #[error("it is longer than the {0} bytes that are allowed for it: tell whoever runs the registry")]
     TooLong(u64),
+    /// More than what one update loads.
+    #[error(
+        "with it, more than {max} bytes of metadata would be loaded: name the plugin that you want, or tell whoever runs the registry",
+        max = super::MAX_LOADED_BYTES
+    )]
+    TooMuch,
     /// Another length than what was signed.
     #[error("it has {found} bytes, and {listed} are signed for: try again, or tell whoever runs the registry")]
     Length {

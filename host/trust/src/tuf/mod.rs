@@ -33,6 +33,8 @@ pub const MAX_TIMESTAMP_BYTES: u64 = 16 << 10;
 pub const MAX_SNAPSHOT_BYTES: u64 = 2 << 20;
 /// The longest metadata of targets, in bytes, whatever the snapshot says.
 pub const MAX_TARGETS_BYTES: u64 = 5 << 20;
+/// All metadata of targets that one update loads, in bytes.
+pub const MAX_LOADED_BYTES: u64 = 32 << 20;
 /// So many new roots are followed in one update; the next update goes on from there (5.3.3).
 pub const MAX_ROOTS: u32 = 1024;
 /// So many roles are visited in the search for one target, and so many are loaded to list all (5.6.7.1).

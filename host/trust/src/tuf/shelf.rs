@@ -64,9 +64,11 @@ impl Entry<'_> {
         custom.unwrap_or_default()
     }
 
-    /// Does this host offer what it works with? Unknown counts as yes: the bundle is asked again when it is verified.
-    pub fn fits(&self, api: &Version) -> bool {
-        self.says("api").parse::<VersionReq>().map_or(true, |range| range.matches(api))
+    /// Does it work with one of these versions of `fondaco:plugin`? Unknown counts as yes: the bundle is asked again when
+    /// it is verified.
+    pub fn fits(&self, offered: &[Version]) -> bool {
+        let range = self.says("api").parse::<VersionReq>();
+        range.map_or(true, |range| offered.iter().any(|version| range.matches(version)))
     }
 }
 
@@ -79,13 +81,4 @@ pub fn plugins(update: &Update) -> BTreeMap<PluginId, BTreeMap<Version, Entry<'_
         }
     }
     plugins
-}
-
-/// The newest version that the operator's range and this host allow.
-pub fn newest<'e, 'u>(
-    versions: &'e BTreeMap<Version, Entry<'u>>,
-    wanted: &VersionReq,
-    api: &Version,
-) -> Option<(&'e Version, &'e Entry<'u>)> {
-    versions.iter().rev().find(|(version, entry)| wanted.matches(version) && entry.fits(api))
 }

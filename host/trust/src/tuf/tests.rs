@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use data_encoding::HEXLOWER;
 use fondaco_schemas::PublicKey;
-use semver::{Version, VersionReq};
+use semver::Version;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
@@ -523,6 +523,34 @@ fn lists_no_more_roles_than_the_limit() {
 }
 
 #[test]
+fn loads_no_more_metadata_than_the_limit() {
+    let (mut repo, mut client) = start();
+    let names = ["a", "b", "c", "d", "e", "f", "g"];
+    for name in names {
+        repo.delegate("targets", name, &[&format!("{name}/*")], true);
+        repo.add(name, &format!("{name}/x"), b"x");
+    }
+    repo.publish(&names);
+    repo.publish(&["targets", "snapshot", "timestamp"]);
+    for name in names {
+        let file = repo.file(name);
+        repo.files.get_mut(&file).unwrap().resize(usize::try_from(MAX_TARGETS_BYTES).unwrap(), b' ');
+    }
+    let mut update = client.begin().unwrap();
+    update.want_all();
+    client.drive(&mut update, &mut repo).unwrap();
+    assert_eq!(update.all().len(), 6, "six files of 5 MiB are loaded");
+    let failed: Vec<&Refused> = update.failed().collect();
+    assert!(matches!(failed.as_slice(), [Refused { why: Why::TooMuch, .. }]), "{failed:?}");
+    assert!(client.download(&mut repo, "g/x").unwrap().is_some(), "by its name it is found");
+    // What was kept counts as what is fetched.
+    let mut update = client.begin().unwrap();
+    update.want_all();
+    client.drive(&mut update, &mut repo).unwrap();
+    assert_eq!(update.all().len(), 6);
+}
+
+#[test]
 fn without_consistent_snapshots_names_have_no_prefix() {
     let (mut repo, mut client) = start();
     repo.add("targets", "dir/a", b"a");
@@ -671,7 +699,7 @@ fn plugins_lie_under_their_ids() {
 }
 
 #[test]
-fn the_newest_version_is_the_highest_that_fits() {
+fn plugins_are_listed_by_version_with_what_they_work_with() {
     let (mut repo, mut client) = start();
     let id: fondaco_schemas::PluginId = "org.owl.shelf".parse().unwrap();
     for (version, api) in [("1.9.0", "^0.1"), ("1.10.0", "^0.1"), ("2.0.0", "^0.2"), ("2.1.0-rc.1", "^0.1")] {
@@ -687,18 +715,20 @@ fn the_newest_version_is_the_highest_that_fits() {
     client.drive(&mut update, &mut repo).unwrap();
     let plugins = shelf::plugins(&update);
     assert_eq!(plugins.len(), 2);
-    let newest = |range: &str, api: &str| {
-        let (range, api) = (VersionReq::parse(range).unwrap(), Version::parse(api).unwrap());
-        shelf::newest(&plugins[&id], &range, &api).map(|(version, _)| version.to_string())
+    let shelf = &plugins["org.owl.shelf"];
+    let versions: Vec<String> = shelf.keys().map(ToString::to_string).collect();
+    assert_eq!(versions, ["1.9.0", "1.10.0", "2.0.0", "2.1.0-rc.1"], "by their order, not by their letters");
+    let fits = |offered: &[&str]| {
+        let offered: Vec<Version> = offered.iter().map(|version| Version::parse(version).unwrap()).collect();
+        shelf.values().map(|entry| entry.fits(&offered)).collect::<Vec<_>>()
     };
-    assert_eq!(newest("*", "0.1.0").as_deref(), Some("1.10.0"));
-    assert_eq!(newest("*", "0.2.3").as_deref(), Some("2.0.0"));
-    assert_eq!(newest("~1.9", "0.1.0").as_deref(), Some("1.9.0"));
-    assert_eq!(newest("^3", "0.1.0"), None);
-    assert_eq!(newest("=2.1.0-rc.1", "0.1.0").as_deref(), Some("2.1.0-rc.1"));
+    assert_eq!(fits(&["0.1.0"]), [true, true, false, true]);
+    assert_eq!(fits(&["0.2.3"]), [false, false, true, false]);
+    assert_eq!(fits(&["0.1.0", "0.2.0"]), [true; 4]);
+    assert_eq!(fits(&[]), [false; 4]);
     let cup = plugins["org.owl.cup"].values().next().unwrap();
-    assert!(cup.fits(&Version::new(9, 9, 9)) && cup.says("kind").is_empty());
-    assert_eq!(plugins[&id].values().next().unwrap().says("kind"), "search");
+    assert!(cup.fits(&[Version::new(9, 9, 9)]) && cup.says("kind").is_empty());
+    assert_eq!(shelf.values().next().unwrap().says("kind"), "search");
     assert_eq!(cup.found.role, "targets");
 }
 
