@@ -338,3 +338,64 @@ fn whoever_runs_a_registry_is_told_what_is_wrong() -> Result<()> {
     registry.ok(&["refresh"], &["--keys", utf8(&away)?])?;
     Ok(())
 }
+
+/// Serves a folder on loopback, as any web server would; a file that is called `endless` never ends.
+fn serve(folder: PathBuf) -> Result<std::net::SocketAddr> {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    std::thread::spawn(move || {
+        for stream in listener.incoming().filter_map(Result::ok) {
+            let folder = folder.clone();
+            std::thread::spawn(move || -> Option<()> {
+                let (mut reader, mut stream) = (BufReader::new(stream.try_clone().ok()?), stream);
+                let mut lines = Vec::new();
+                loop {
+                    let mut line = String::new();
+                    if reader.read_line(&mut line).ok()? <= 2 {
+                        break;
+                    }
+                    lines.push(line);
+                }
+                let path = lines.first()?.split(' ').nth(1)?.trim_start_matches('/').to_owned();
+                if folder.join("endless").exists() && path.ends_with("timestamp.json") {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").ok()?;
+                    while stream.write_all(&[b' '; 65_536]).is_ok() {}
+                    return None;
+                }
+                let (status, body) =
+                    fs::read(folder.join(path)).map_or(("404 Not Found", Vec::new()), |b| ("200 OK", b));
+                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+                stream.write_all(&[head.as_bytes(), &body].concat()).ok()
+            });
+        }
+    });
+    Ok(address)
+}
+
+#[test]
+fn a_registry_is_read_over_http_where_the_operator_allows_its_address() -> Result<()> {
+    let node = TestNode::bare()?;
+    let registry = Registry::new(&node)?;
+    registry.add(&voucher(&node, "0.1.0")?)?;
+    let address = serve(registry.folder.clone())?;
+    let deployment = &node.deployment;
+    let file = deployment.path().join("fondaco.toml");
+    let before = fs::read_to_string(&file)?;
+    let with = |entry: &str| -> Result<Output> {
+        fs::write(&file, format!("{before}\n[registries.web]\nroot = \"{}\"\n{entry}\n", registry.root))?;
+        deployment.run(&["plugin", "search"])
+    };
+    refused(&with(&format!("url = \"http://{address}\""))?, &["plain http is for private networks", "private = true"])?;
+    refused(&with(&format!("url = \"https://{address}\""))?, &["a loopback address"])?;
+    refused(&with("url = \"http://127.0.0.1:1\"\nprivate = true")?, &["metadata/1.root.json", "127.0.0.1"])?;
+    let output = with(&format!("url = \"http://{address}\"\nprivate = true"))?;
+    ensure!(output.code == 0 && output.stdout.contains(ID), "{output:?}");
+    let output = install(deployment, ID)?;
+    ensure!(output.code == 0, "{}", output.stderr);
+    assert_eq!(info(deployment)?.pointer("/freshness/registry"), Some(&Value::from("web")));
+    fs::write(registry.folder.join("endless"), "")?;
+    let output = deployment.run(&["plugin", "outdated"])?;
+    assert_eq!(output.code, 3, "{output:?}");
+    refused(&output, &["metadata/timestamp.json", "16384"])
+}

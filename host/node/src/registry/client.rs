@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use fondaco_fetch::Client;
 use fondaco_schemas::registry::Registry;
 use fondaco_schemas::{BlobHash, Deployment, PluginId, RegistryName, Sha256, api};
 use fondaco_trust::bundle::MAX_BUNDLE_BYTES;
@@ -15,13 +16,14 @@ use super::source::Source;
 use super::state::{self, State};
 use crate::fail::{Done, Fail, chain};
 use crate::folder::Folder;
+use crate::outbound;
 
 /// No copy of this program is older. A clock that shows less is wrong. Set anew with each release.
 const BUILT: OffsetDateTime = datetime!(2026-11-25 00:00 UTC);
 
 /// The registries of a deployment.
-#[derive(Debug)]
 pub struct Registries {
+    client: Option<Client>,
     dir: PathBuf,
     base: PathBuf,
     known: BTreeMap<RegistryName, Registry>,
@@ -77,7 +79,9 @@ impl Registries {
                 "fondaco.toml names no registry: add [registries.<name>] with url or folder, and root",
             ));
         }
-        Ok(Self { dir: dir(folder, deployment), base: folder.path().to_owned(), known })
+        let is_remote = known.values().any(|registry| registry.url.is_some());
+        let client = is_remote.then(|| outbound::client(folder, deployment)).transpose()?;
+        Ok(Self { client, dir: dir(folder, deployment), base: folder.path().to_owned(), known })
     }
 
     /// What there is, by plugin and version, the highest version last. A registry that cannot be read is left out, and said in `remarks`; when none can be read, that is a failure.
@@ -171,7 +175,7 @@ impl Registries {
 
     /// 5.1 to 5.6 of the specification.
     async fn open(&self, name: &RegistryName, registry: &Registry, goal: impl FnOnce(&mut Update)) -> Done<Opened> {
-        let source = Source::of(registry, &self.base)?;
+        let source = Source::of(registry, &self.base, self.client.as_ref())?;
         let pin = registry.root.to_string();
         let named = |refused: Refused| Fail::refused(format!("registry {name}: {}", chain(&refused)));
         let (dir, registry_name) = (self.dir.clone(), name.clone());
