@@ -242,7 +242,7 @@ fn workspace(name: &str) -> (PathBuf, PathBuf) {
 }
 
 #[test]
-fn a_new_plugin_of_every_kind_passes_its_own_tests_and_builds_as_a_component() {
+fn a_new_plugin_of_every_kind_passes_its_own_tests_and_the_kit_and_is_packed() {
     let (folder, target) = workspace("cargo-fondaco-new");
     fs::write(folder.join("Cargo.toml"), "[workspace]\nresolver = \"3\"\nmembers = [\"new-*\"]\n").unwrap();
     for kind in KINDS {
@@ -251,20 +251,28 @@ fn a_new_plugin_of_every_kind_passes_its_own_tests_and_builds_as_a_component() {
         assert_eq!(answer["id"], format!("org.example.new-{kind}"));
     }
     cargo(&folder, &target, &["test", "--workspace"]);
-    cargo(&folder, &target, &["build", "--workspace", "--target", "wasm32-wasip2"]);
 
-    // This workspace has no profile "plugin".
-    let output = Command::new(env!("CARGO_BIN_EXE_cargo-fondaco"))
-        .args(["fondaco", "build", "--json", "--path", folder.join("new-storefront").to_str().unwrap()])
-        .envs([("CARGO_TARGET_DIR", target.to_str().unwrap()), ("CARGO_NET_OFFLINE", "true")])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(answer["profile"], "release");
-    let component = PathBuf::from(answer["component"].as_str().unwrap());
-    assert!(component.starts_with(target.join("wasm32-wasip2/release")), "{}", component.display());
-    assert_eq!(&fs::read(component).unwrap()[..8], EMPTY_COMPONENT);
+    let run = |arguments: &[&str], kind: &str| {
+        let path = folder.join(format!("new-{kind}"));
+        let output = Command::new(env!("CARGO_BIN_EXE_cargo-fondaco"))
+            .args(arguments)
+            .args(["--json", "--path", path.to_str().unwrap()])
+            .envs([("CARGO_TARGET_DIR", target.to_str().unwrap()), ("CARGO_NET_OFFLINE", "true")])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{kind}: {}{}", text(&output.stdout), text(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    for kind in KINDS {
+        // This workspace has no profile "plugin".
+        let answer = run(&["fondaco", "build"], kind);
+        assert_eq!(answer["profile"], "release");
+        let component = PathBuf::from(answer["component"].as_str().unwrap());
+        assert!(component.starts_with(target.join("wasm32-wasip2/release")), "{}", component.display());
+        assert_eq!(&fs::read(component).unwrap()[..8], EMPTY_COMPONENT);
+        assert_eq!(run(&["test", "--no-build"], kind)["failed"], 0);
+        assert_eq!(run(&["pack", "--no-build"], kind)["id"], format!("org.example.new-{kind}"));
+    }
 }
 
 #[test]
