@@ -73,7 +73,7 @@ fn text(out: &mut String, rows: &[Row]) {
         }
     };
     simple("peak_memory_bytes", "gauge", "The most memory that one instance had.", |r| r.counted.peak_memory);
-    simple("running_ticks_total", "counter", "Ticks of 10 ms that were begun while it ran.", |r| {
+    simple("running_ticks_total", "counter", "Ticks of 2 ms that were begun while it ran.", |r| {
         r.counted.running_ticks
     });
     simple("log_bytes_total", "counter", "Bytes that it printed into the log.", |r| r.counted.log_bytes);

@@ -138,3 +138,26 @@ pub(crate) fn shown(error: Error) -> types::Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use fondaco_runtime::Health;
+
+    use super::*;
+
+    #[test]
+    fn a_full_space_is_exhausted_and_a_shut_out_plugin_is_unavailable() {
+        let full = fondaco_ledger::Error::Quota { plugin: "p".into(), what: "keys", needed: 11, quota: 10 };
+        let types::Error::Exhausted(words) = shown(full.into()) else { panic!("not exhausted") };
+        assert_eq!(words, "the space of p is full: it would hold 11 keys, and may hold 10");
+        let who = Who { id: "org.example.pay".into(), version: "1.0.0".into() };
+        let health = Health::Open(Duration::from_secs(30));
+        let types::Error::Unavailable(words) = shown(CallError::Unavailable { who, call: "begin", health }.into())
+        else {
+            panic!("not unavailable")
+        };
+        assert_eq!(words, "org.example.pay is out of order; its operator was told");
+    }
+}

@@ -147,7 +147,7 @@ pub struct Counted {
     pub throttled: BTreeMap<Capability, u64>,
     /// The most memory that one instance had, in bytes.
     pub peak_memory: u64,
-    /// Ticks of 10 ms that were begun while it ran.
+    /// Ticks of 2 ms that were begun while it ran.
     pub running_ticks: u64,
     /// Bytes that it printed and that reached the log.
     pub log_bytes: u64,

@@ -12,7 +12,7 @@ use crate::error::LoadError;
 use crate::lane::Lane;
 
 /// How often a running guest is looked at.
-pub(crate) const TICK: Duration = Duration::from_millis(10);
+pub(crate) const TICK: Duration = Duration::from_millis(2);
 /// The most memory that one instance can have, whatever a manifest asks for.
 pub const MAX_MEMORY: usize = 64 << 20;
 /// Plugins calling plugins: a storefront may ask for a search, and no deeper.

@@ -15,7 +15,7 @@ use crate::rate;
 pub struct Limits {
     /// Bytes, summed over all linear memories of an instance; at most [`MAX_MEMORY`].
     pub memory_bytes: usize,
-    /// Time spent running, in steps of 10 ms.
+    /// Time spent running, in steps of 2 ms.
     pub deadline: Duration,
     /// Time spent running and waiting.
     pub wall: Duration,

@@ -35,7 +35,7 @@ pub(crate) struct State {
     pub accountant: Accountant,
     host_calls_left: u32,
     ticks_left: u64,
-    /// Ticks of 10 ms that were begun while it ran.
+    /// Ticks of 2 ms that were begun while it ran.
     pub ticks: u64,
     /// Tells who runs it that it computes for long.
     is_long: Arc<AtomicBool>,
