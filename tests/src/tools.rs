@@ -57,3 +57,19 @@ pub fn python() -> Result<PathBuf> {
     fs::write(stamp, wanted)?;
     Ok(python)
 }
+
+/// Node.js with npm.
+pub fn npm(what_for: &str) -> Result<()> {
+    if program::find("node").is_none() || program::find("npm").is_none() {
+        program::install(&["nodejs", "npm"], what_for)?;
+    }
+    Ok(())
+}
+
+/// A Python that makes virtual environments with pip in them.
+pub fn venv(what_for: &str) -> Result<()> {
+    if program::answer(Command::new("python3").args(["-c", "import ensurepip, venv"])).is_err() {
+        program::install(&["python3", "python3-venv"], what_for)?;
+    }
+    Ok(())
+}

@@ -18,6 +18,9 @@ pub const MAX_MEMORY: usize = 64 << 20;
 /// Plugins calling plugins: a storefront may ask for a search, and no deeper.
 pub const MAX_DEPTH: u8 = 2;
 const SLOTS: u32 = 128;
+/// Core modules that one component may be made of. A Rust plugin is 1 to 4, a JavaScript one 4, a Python one 14 (the
+/// interpreter's shared libraries); see `host/decisions/languages.md`.
+pub(crate) const CORE_INSTANCES: u32 = 32;
 
 /// The engine, with the permits that stand before its pool (which fails rather than waits).
 #[derive(Clone)]
@@ -88,12 +91,12 @@ pub(crate) fn config() -> Config {
 fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(SLOTS / 2)
-        .total_core_instances(SLOTS * 4)
+        .total_core_instances(SLOTS / 2 * CORE_INSTANCES)
         .total_memories(SLOTS)
         .total_tables(SLOTS * 2)
         .total_stacks(SLOTS / 2)
         .max_memory_size(MAX_MEMORY)
-        .max_core_instances_per_component(8)
+        .max_core_instances_per_component(CORE_INSTANCES)
         .max_memories_per_component(2)
         .max_tables_per_component(4)
         .max_tables_per_module(2)

@@ -7,7 +7,7 @@ use fondaco_schemas::Capability;
 use wasmtime::ResourceLimiter;
 
 use crate::budget::Lease;
-use crate::engine::MAX_MEMORY;
+use crate::engine::{CORE_INSTANCES, MAX_MEMORY};
 use crate::rate;
 
 /// The limits of one plugin's calls: what its manifest wishes for, clamped by the operator.
@@ -145,7 +145,7 @@ impl ResourceLimiter for Accountant {
         Ok(true)
     }
     fn instances(&self) -> usize {
-        16
+        CORE_INSTANCES as usize
     }
     fn memories(&self) -> usize {
         2

@@ -7,6 +7,8 @@ use fondaco_schemas::{PluginId, PluginKind, PublicKey};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::lang::Lang;
+
 /// Make, build, pack, sign and verify Fondaco plugins
 #[derive(Debug, Parser)]
 #[command(
@@ -64,11 +66,14 @@ pub enum Command {
 /// `new`
 #[derive(Debug, Args)]
 pub struct New {
-    /// The folder to make; its last part becomes the crate's name
+    /// The folder to make; its last part becomes the crate's or package's name
     pub path: PathBuf,
     /// What the plugin does: search, payment, drm, advocacy or storefront
     #[arg(long)]
     pub kind: PluginKind,
+    /// The language to write it in
+    #[arg(long, value_enum, default_value_t)]
+    pub lang: Lang,
     /// The plugin's id: your domain reversed, and a name [default: org.example.<name>]
     #[arg(long)]
     pub id: Option<PluginId>,
@@ -83,7 +88,7 @@ pub struct New {
 /// `build`
 #[derive(Debug, Args)]
 pub struct Build {
-    /// The plugin's folder, with plugin.toml and Cargo.toml
+    /// The plugin's folder, with plugin.toml and Cargo.toml, package.json or requirements.txt
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub path: PathBuf,
 }

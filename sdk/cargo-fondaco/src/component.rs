@@ -1,23 +1,27 @@
-//! `cargo fondaco build`: from a crate to a component.
+//! `cargo fondaco build`: from a plugin's folder to a component.
 
 use std::path::Path;
 
 use serde_json::json;
 
-use crate::cargo::{Crate, TARGET};
+use crate::cargo::TARGET;
 use crate::cli::Build;
 use crate::error::Error;
+use crate::lang::{Built, Project};
 use crate::report::Report;
 
 /// Builds and says where the component is.
 pub fn run(options: &Build) -> Result<Report, Error> {
-    let plugin = Crate::find(&options.path)?;
-    let (component, profile) = plugin.build()?;
+    let project = Project::find(&options.path)?;
+    let Built { component, how, profile } = project.build()?;
     let size = component.metadata().map_err(|e| Error::Read(component.clone(), e))?.len();
     let place = component.display().to_string();
     Ok(Report {
-        text: format!("{place}\n{size} bytes, built for {TARGET} in profile {profile}"),
-        json: json!({ "component": place, "bytes": size, "crate": plugin.name, "profile": profile, "target": TARGET }),
+        text: format!("{place}\n{size} bytes, {how}"),
+        json: json!({
+            "component": place, "bytes": size, "language": project.lang().name(), "profile": profile,
+            "target": profile.map(|_| TARGET),
+        }),
     })
 }
 

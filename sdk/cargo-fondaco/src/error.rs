@@ -36,6 +36,14 @@ pub enum Error {
         #[source]
         cause: NameError,
     },
+    #[error(
+        "there is no template for a {kind} plugin in {lang}, only for a storefront: leave --lang out to write it in Rust"
+    )]
+    LangKind { lang: &'static str, kind: fondaco_schemas::PluginKind },
+    #[error("--{0} is about a Rust crate: leave it out, or leave --lang out")]
+    RustOnly(&'static str),
+    #[error("{program} is there in version {found}, which is too old: {hint}")]
+    TooOld { program: &'static str, found: String, hint: &'static str },
     #[error("{} is not the folder of the crate fondaco-sdk: --sdk takes the folder sdk/rust of a Fondaco checkout", .0.display())]
     NoSdk(PathBuf),
 
@@ -48,7 +56,7 @@ pub enum Error {
     },
     #[error("{0} failed ({1}): its own words are above")]
     Command(&'static str, std::process::ExitStatus),
-    #[error("{0} answered something that cannot be read: update your Rust toolchain")]
+    #[error("{0} answered something that cannot be read: update it")]
     Answer(&'static str, #[source] Option<serde_json::Error>),
     #[error(
         "the Rust target {TARGET} is not installed, and there is no rustup to install it: get rustup from https://rustup.rs and run `rustup target add {TARGET}`, or install the standard library for {TARGET} from where your Rust came from"
@@ -135,7 +143,13 @@ impl Error {
         match self {
             Self::Absent(..) => 4,
             Self::KeyFile(KeyFileError::Read(_, cause)) if cause.kind() == io::ErrorKind::NotFound => 4,
-            Self::CrateName(_) | Self::Id { .. } | Self::NoSdk(_) | Self::NoCrate(_) | Self::Epoch(_) => 2,
+            Self::CrateName(_)
+            | Self::LangKind { .. }
+            | Self::RustOnly(_)
+            | Self::Id { .. }
+            | Self::NoSdk(_)
+            | Self::NoCrate(_)
+            | Self::Epoch(_) => 2,
             Self::Occupied(_)
             | Self::Bundle(..)
             | Self::Signatures(..)

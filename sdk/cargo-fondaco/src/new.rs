@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::cli::New;
 use crate::error::Error;
 use crate::files::read_text;
+use crate::lang::{self, Lang};
 use crate::report::Report;
 use crate::template::{self, Sdk};
 
@@ -24,23 +25,43 @@ pub fn run(options: &New) -> Result<Report, Error> {
     if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) || folder.is_file() {
         return Err(Error::Occupied(folder.clone()));
     }
-    let sdk = match &options.sdk {
-        Some(given) => Sdk::Path(sdk_at(given).ok_or_else(|| Error::NoSdk(given.clone()))?),
-        None => find_sdk(folder).map_or(Sdk::Published, Sdk::Path),
+    let contents = match options.lang {
+        Lang::Rust => rust(options, name, &id)?,
+        _ if options.member => return Err(Error::RustOnly("member")),
+        _ if options.sdk.is_some() => return Err(Error::RustOnly("sdk")),
+        other => lang::files(other, options.kind, name, &id)?,
     };
     let mut files = Vec::new();
-    for (path, text) in template::files(options.kind, name, &id, &sdk, options.member) {
-        let file = folder.join(path);
+    for (path, text) in contents {
+        let file = folder.join(&path);
         let parent = file.parent().unwrap_or(folder);
         fs::create_dir_all(parent).map_err(|e| Error::Write(parent.to_owned(), e))?;
         fs::write(&file, text).map_err(|e| Error::Write(file.clone(), e))?;
         files.push(path);
     }
     let place = folder.display().to_string();
+    let tests = match options.lang {
+        Lang::Rust => "cargo test",
+        Lang::Js => "npm test",
+        Lang::Python => "python3 -m unittest discover src",
+    };
+    let language = options.lang.name();
     Ok(Report {
-        text: format!("{place}: a {} plugin, {id}\nnext: cd {place} && cargo test && cargo fondaco pack", options.kind),
-        json: json!({ "path": place, "id": id, "kind": options.kind, "files": files }),
+        text: format!(
+            "{place}: a {} plugin in {language}, {id}\nnext: cd {place} && {tests} && cargo fondaco pack",
+            options.kind
+        ),
+        json: json!({ "path": place, "id": id, "kind": options.kind, "language": language, "files": files }),
     })
+}
+
+fn rust(options: &New, name: &str, id: &PluginId) -> Result<Vec<(String, String)>, Error> {
+    let sdk = match &options.sdk {
+        Some(given) => Sdk::Path(sdk_at(given).ok_or_else(|| Error::NoSdk(given.clone()))?),
+        None => find_sdk(&options.path).map_or(Sdk::Published, Sdk::Path),
+    };
+    let files = template::files(options.kind, name, id, &sdk, options.member);
+    Ok(files.into_iter().map(|(path, text)| (path.to_owned(), text)).collect())
 }
 
 /// What cargo takes for a name that also makes a Rust identifier.

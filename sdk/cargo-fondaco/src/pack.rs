@@ -14,12 +14,12 @@ use serde_json::json;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
-use crate::cargo::{self, Crate};
 use crate::cli::Pack;
 use crate::component;
 use crate::contents::Contents;
 use crate::error::Error;
 use crate::files::{read, read_text, replace};
+use crate::lang::Project;
 use crate::report::Report;
 use crate::sign::signed;
 
@@ -73,12 +73,14 @@ pub fn unsigned(
     manifest.released = Some(released);
     let built = match source {
         Source::Given(file) => file.to_owned(),
-        Source::Built => Crate::find(folder)?.built()?,
-        Source::Build => Crate::find(folder)?.build()?.0,
+        Source::Built | Source::Build => {
+            let project = Project::find(folder)?;
+            let is_built = matches!(source, Source::Built);
+            let built = if is_built { project.built()? } else { project.build()?.component };
+            manifest.toolchain = Some(project.toolchain(folder)?);
+            built
+        }
     };
-    if !matches!(source, Source::Given(_)) {
-        manifest.toolchain = Some(cargo::toolchain(folder)?);
-    }
     let component = read(&built, MAX_BUNDLE_BYTES, "give the .wasm file that the build made")?;
     component::check(&built, &component)?;
     let files = Contents::gather(folder, &manifest, component)?.into_files();

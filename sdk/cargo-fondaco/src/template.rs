@@ -14,11 +14,11 @@ pub enum Sdk {
 }
 
 /// What differs between the kinds.
-struct Kind {
+struct Kind<'t> {
     code: &'static str,
     /// What it is called and what it does, for people.
     name: &'static str,
-    summary: &'static str,
+    summary: &'t str,
     /// The rest of plugin.toml.
     asks: &'static str,
     /// Does its code use `serde_json`?
@@ -27,7 +27,7 @@ struct Kind {
     about: &'static str,
 }
 
-fn kind(kind: PluginKind) -> Kind {
+fn kind(kind: PluginKind) -> Kind<'static> {
     match kind {
         PluginKind::Search => Kind {
             code: include_str!("templates/search.rs.txt"),
@@ -91,7 +91,7 @@ pub fn files(of: PluginKind, name: &str, id: &PluginId, sdk: &Sdk, member: bool)
     ]
 }
 
-fn cargo_toml(kind: &Kind, name: &str, sdk: &Sdk, member: bool) -> String {
+fn cargo_toml(kind: &Kind<'_>, name: &str, sdk: &Sdk, member: bool) -> String {
     let sdk = match sdk {
         Sdk::Path(path) => format!("{{ path = {} }}", quoted(path)),
         Sdk::Published => quoted(Path::new(env!("CARGO_PKG_VERSION"))),
@@ -116,7 +116,7 @@ fn quoted(path: &Path) -> String {
     serde_json::Value::from(path.to_string_lossy()).to_string()
 }
 
-fn plugin_toml(of: PluginKind, kind: &Kind, id: &PluginId) -> String {
+fn plugin_toml(of: PluginKind, kind: &Kind<'_>, id: &PluginId) -> String {
     let Kind { name, summary, asks, .. } = kind;
     format!(
         "schema = 1\n# Your domain reversed, and a name. It stays bound to the key that first signs it.\nid = \"{id}\"\n\
@@ -127,7 +127,15 @@ fn plugin_toml(of: PluginKind, kind: &Kind, id: &PluginId) -> String {
     )
 }
 
-fn readme(of: PluginKind, kind: &Kind, name: &str, id: &PluginId) -> String {
+/// plugin.toml of a storefront in another language, which also searches.
+pub fn storefront_toml(id: &PluginId, language: &str) -> String {
+    let asks = "[capabilities.catalogue]\nreason = \"show the works\"\n\n\
+                [capabilities.discovery]\nreason = \"find what visitors look for\"\n";
+    let summary = format!("A list of works, a page for each, and search, in {language}");
+    plugin_toml(PluginKind::Storefront, &Kind { summary: &summary, asks, ..kind(PluginKind::Storefront) }, id)
+}
+
+fn readme(of: PluginKind, kind: &Kind<'_>, name: &str, id: &PluginId) -> String {
     let Kind { name: title, summary, about, .. } = kind;
     format!(
         "# {title}\n\n{summary}: a Fondaco plugin of the kind `{of}`, `{id}`.\n\n{about}\n\n\

@@ -9,12 +9,12 @@ use std::process::ExitCode;
 use fondaco_kit::{Options, Subject};
 use fondaco_trust::bundle::MAX_BUNDLE_BYTES;
 
-use crate::cargo::Crate;
 use crate::cli::Test;
 use crate::component;
 use crate::contents::Contents;
 use crate::error::Error;
 use crate::files::{read, read_text, replace};
+use crate::lang::Project;
 use crate::pack;
 use crate::report;
 
@@ -44,8 +44,8 @@ fn tested(options: &Test) -> Result<fondaco_kit::Report, Error> {
     let settings = settings(options.settings.as_deref())?;
     let built = match &options.component {
         Some(file) => file.clone(),
-        None if options.no_build => Crate::find(folder)?.built()?,
-        None => Crate::find(folder)?.build()?.0,
+        None if options.no_build => Project::find(folder)?.built()?,
+        None => Project::find(folder)?.build()?.component,
     };
     let component = read(&built, MAX_BUNDLE_BYTES, "give the .wasm file that the build made")?;
     component::check(&built, &component)?;

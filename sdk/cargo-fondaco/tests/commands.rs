@@ -201,6 +201,14 @@ fn says_what_to_do_when_something_is_not_there_or_not_right() {
     assert!(code == 3 && words.contains("not empty"), "{words}");
     assert_eq!(failed(&["new", &author.at("other"), "--kind", "drm", "--sdk", &author.at("shop")]).0, 2);
     assert!(!Path::new(&author.at("other")).exists());
+    let (code, words) = failed(&["new", &author.at("other"), "--kind", "payment", "--lang", "python"]);
+    assert!(code == 2 && words.contains("a payment plugin in Python"), "{words}");
+    for rust_only in [&["--member"][..], &["--sdk", &sdk()]] {
+        let new = ["new", &author.at("other"), "--kind", "storefront", "--lang", "js"];
+        let (code, words) = failed(&[&new[..], rust_only].concat());
+        assert!(code == 2 && words.contains("is about a Rust crate"), "{words}");
+    }
+    assert!(!Path::new(&author.at("other")).exists());
 
     let pack = ["pack", "--path", &author.at("shop"), "--component", &author.at("component.wasm")];
     fs::write(author.at("component.wasm"), b"\0asm\x01\0\0\0").unwrap();

@@ -17,10 +17,10 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch as channel;
 
-use crate::cargo::Crate;
 use crate::cli::Dev;
 use crate::error::Error;
 use crate::files::replace;
+use crate::lang::Project;
 use crate::pack::{self, Source};
 use crate::report::{self, progress};
 use crate::sign::signed;
@@ -52,7 +52,7 @@ pub fn run(options: &Dev) -> ExitCode {
 async fn opened(options: &Dev) -> Result<(), Error> {
     // What is wrong with the plugin's folder is said before anything is started.
     let manifest = pack::request(&options.path)?;
-    Crate::find(&options.path)?;
+    Project::find(&options.path)?;
     let port = options.port;
     let taken = |e| Error::Port(port, e);
     let listener = TcpListener::bind(("127.0.0.1", port)).await.map_err(taken)?;
@@ -140,7 +140,7 @@ impl Builder {
                 lines.push(without_colours(line));
             }
         };
-        let built = Crate::find(&self.folder).and_then(|c| c.build_for_trying(said));
+        let built = Project::find(&self.folder).and_then(|p| p.build_for_trying(said));
         let component = built.map_err(|error| {
             let said = lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n");
             if said.is_empty() { report::chain(&error).join("\n  because ") } else { said }

@@ -8,7 +8,9 @@ use notify::event::{EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
 /// Folders below the plugin's that are no sources of it.
-const LEFT_OUT: [&str; 4] = ["target", ".git", "node_modules", "__pycache__"];
+const LEFT_OUT: [&str; 5] = ["target", ".git", "node_modules", "__pycache__", ".venv"];
+/// Folders that a build makes right in the plugin's; deeper down their names are a source's.
+const BUILT: [&str; 2] = ["dist", "types"];
 /// Endings of what is made of the sources.
 const MADE: [&str; 3] = ["fondaco", "wasm", "key"];
 
@@ -65,7 +67,8 @@ fn matters(folder: &Path, path: &Path) -> bool {
     let temporary = name.starts_with('.') || name.ends_with('~') || name == "4913" || name.ends_with(".swp");
     let made = path.extension().and_then(|e| e.to_str()).is_some_and(|e| MADE.contains(&e)) || name == "Cargo.lock";
     let left_out = inside.iter().any(|part| LEFT_OUT.iter().any(|l| part == *l));
-    !temporary && !made && !left_out
+    let built = inside.iter().next().is_some_and(|part| BUILT.iter().any(|b| part == *b));
+    !temporary && !made && !left_out && !built
 }
 
 #[cfg(test)]
@@ -75,11 +78,13 @@ mod tests {
     #[test]
     fn sources_matter_and_what_is_made_of_them_does_not() {
         let of = |path: &str| matters(Path::new("/p"), &Path::new("/p").join(path));
-        for yes in ["src/lib.rs", "plugin.toml", "Cargo.toml", "assets/style.css", "README.md"] {
+        for yes in ["src/types/mod.rs", "src/lib.rs", "plugin.toml", "Cargo.toml", "assets/style.css", "README.md"] {
             assert!(of(yes), "{yes}");
         }
         for no in [
             "target/debug/x",
+            "types/shop.d.ts",
+            ".venv/bin/python",
             "Cargo.lock",
             "a-0.1.0.fondaco",
             "src/.lib.rs.swp",
