@@ -90,7 +90,8 @@ fn attribute(tag: &str, name: &str) -> Option<String> {
     from.split_once('"').map(|(value, _)| unescape(value))
 }
 
-fn words(html: &str) -> String {
+/// The words of a piece of a page, without the tags.
+pub fn words(html: &str) -> String {
     let mut text = String::new();
     for piece in html.split('<') {
         text.push_str(piece.split_once('>').map_or(piece, |(_, after)| after));

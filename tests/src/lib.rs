@@ -2,6 +2,7 @@
 //! an operator, a plugin author or a visitor would.
 
 pub mod bundles;
+pub mod guests;
 pub mod html;
 pub mod http;
 pub mod node;

@@ -190,15 +190,21 @@ impl TestNode {
 
     /// A deployment with all five plugins. They are installed once, and the folder is copied for each test.
     pub fn new() -> Result<Self> {
+        Self::prepared("five", "", |_, _| Ok(()))
+    }
+
+    /// A deployment with all five plugins, and with what `more` does to it besides: once, and again when `state` is
+    /// another than before.
+    pub fn prepared(name: &str, state: &str, more: impl FnOnce(&Deployment, &Key) -> Result<()>) -> Result<Self> {
         let (key, bundles) = bundles::all()?;
         let digests: Vec<&str> = bundles.iter().filter_map(|b| b.digest.get(..12)).collect();
-        let store = workspace::target()?.join("test-deployments");
+        let store = workspace::target()?.join("test-deployments").join(name);
         fs::create_dir_all(&store)?;
         let lock = fs::File::create(store.join(".lock"))?;
         lock.lock()?;
         // The program is part of the name: what an older one left in a folder says nothing about this one.
         let built = fs::metadata(workspace::fondaco()?)?.modified()?.duration_since(std::time::UNIX_EPOCH)?;
-        let template = store.join(format!("{}-{}", digests.join("-"), built.as_millis()));
+        let template = store.join(format!("{}-{}{state}", digests.join("-"), built.as_millis()));
         if !template.exists() {
             for old in fs::read_dir(&store)?.filter_map(Result::ok).filter(|e| e.path().is_dir()) {
                 program::remove(&old.path())?;
@@ -209,6 +215,7 @@ impl TestNode {
             for bundle in &bundles {
                 deployment.install(&bundle.file)?;
             }
+            more(&deployment, &key)?;
             fs::rename(&part, &template)?;
         }
         let folder = tempfile::tempdir()?;

@@ -33,6 +33,14 @@ pub fn b3sum() -> Result<PathBuf> {
     Ok(own)
 }
 
+/// A compiler for C++, which libFuzzer is written in.
+pub fn cpp() -> Result<()> {
+    if ["c++", "g++", "clang++"].into_iter().any(|name| program::find(name).is_some()) {
+        return Ok(());
+    }
+    program::install(&["g++"], "the fuzzer is written in C++")
+}
+
 /// A Python that has securesystemslib, tuf and prometheus-client.
 pub fn python() -> Result<PathBuf> {
     let folder = workspace::target()?.join("oracles");

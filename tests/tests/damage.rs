@@ -90,6 +90,58 @@ fn a_power_cut_loses_no_order_and_no_right() -> Result<()> {
     Ok(())
 }
 
+/// The node is killed while the voucher is being redeemed, at one moment after the other. Whatever is left, the code pays
+/// for exactly one right in the end: it is neither lost nor good twice.
+#[test]
+fn a_checkout_that_is_cut_off_is_either_done_or_not() -> Result<()> {
+    let node = TestNode::new()?;
+    node.deployment.publish(&node.work("song", SEALED, &[("song.mp3", &b"la".repeat(5_000))])?)?;
+    let id = first_work(&node)?;
+    let mut outcomes = Vec::new();
+    for delay in [1, 4, 8, 12, 18, 26, 40] {
+        let running = node.deployment.up()?;
+        let code = node.deployment.vouchers("3.00 EUR", 1)?.remove(0);
+        let mut buyer = Visitor::new(&running.url);
+        let order = buyer.order(&id)?;
+        let paying = std::thread::spawn({
+            let (mut buyer, order, code) = (buyer.clone(), order.clone(), code.clone());
+            // It may be answered, or cut off.
+            move || buyer.pay(&order, &code).is_ok()
+        });
+        std::thread::sleep(Duration::from_millis(delay));
+        running.kill()?;
+        let answered = paying.join().map_err(|_| anyhow::anyhow!("the buyer panicked"))?;
+
+        let running = node.deployment.up()?;
+        buyer.moved_to(&running.url);
+        let had = buyer.library()?.len();
+        ensure!(had == 1 || !answered, "after {delay} ms: it was answered, and the right is gone");
+        if had == 0 {
+            // Either the code was not spent, or it was spent on this order and the gateway says so when it is asked.
+            let page = buyer.page(&format!("/orders/{}", order_of(&order).context("no order")?))?;
+            let _ = buyer.pay(&page, &code);
+        }
+        ensure!(buyer.library()?.len() == 1, "after {delay} ms: the code is spent, and there is no right");
+        // The same code is good for nothing more.
+        let mut thief = Visitor::new(&running.url);
+        let order = thief.order(&id)?;
+        let again = thief.pay(&order, &code);
+        ensure!(thief.library()?.is_empty(), "after {delay} ms: the code was good twice: {again:?}");
+        outcomes.push(had);
+        assert_eq!(running.stop()?, 0);
+    }
+    println!("rights that were there after the cut: {outcomes:?}");
+    node.deployment.ok(&["check", "--deep"])?;
+    Ok(())
+}
+
+/// The order's id, from the forms on its page.
+fn order_of(page: &str) -> Option<String> {
+    let forms = fondaco_tests::html::forms(page);
+    let action = forms.iter().find_map(|f| f.action.strip_prefix("/orders/"))?;
+    action.split('/').next().map(str::to_owned)
+}
+
 #[test]
 fn a_publish_that_is_cut_off_is_either_done_or_not() -> Result<()> {
     let node = TestNode::new()?;

@@ -39,6 +39,7 @@ impl Market {
                 Ok(Ok(mut results)) => {
                     let mut seen = BTreeSet::new();
                     results.hits.retain(|h| seen.insert(h.work.clone()));
+                    make_numbers(&mut results);
                     results.hits.truncate(query.limit as usize);
                     answers.push(results);
                 }
@@ -169,6 +170,19 @@ impl Market {
     }
 }
 
+/// A score that is no number would poison every comparison with it; it counts as none.
+fn make_numbers(results: &mut Results) {
+    let number = |score: &mut f32| {
+        if !score.is_finite() {
+            *score = 0.0;
+        }
+    };
+    for hit in &mut results.hits {
+        number(&mut hit.score);
+        hit.because.iter_mut().for_each(|(_, weight)| number(weight));
+    }
+}
+
 /// One provider's answer as it is; several by reciprocal-rank fusion, with the facets of the first.
 fn merge(mut answers: Vec<Results>) -> Results {
     if answers.len() == 1 {
@@ -209,6 +223,18 @@ mod tests {
             next: None,
             missing: 0,
         }
+    }
+
+    #[test]
+    fn scores_are_numbers() {
+        let mut results = answer(&["a", "b", "c"]);
+        for (hit, score) in results.hits.iter_mut().zip([f32::NAN, f32::INFINITY, 0.5]) {
+            hit.score = score;
+            hit.because = vec![("x".into(), score)];
+        }
+        make_numbers(&mut results);
+        assert_eq!(results.hits.iter().map(|h| h.score).collect::<Vec<_>>(), [0.0, 0.0, 0.5]);
+        assert_eq!(results.hits.iter().map(|h| h.because[0].1).collect::<Vec<_>>(), [0.0, 0.0, 0.5]);
     }
 
     #[test]

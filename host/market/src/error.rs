@@ -64,7 +64,7 @@ pub enum Error {
     #[error(transparent)]
     Release(#[from] fondaco_trust::ReleaseError),
     /// An edit script could not be carried out.
-    #[error("{who}: {source}")]
+    #[error("{who}: {source}; tell its author, or use another scheme")]
     Edit {
         /// Whose script.
         who: Who,

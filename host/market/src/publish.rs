@@ -301,7 +301,10 @@ where
             .await?
             .map_err(|source| Error::Edit { who: plugin.who().clone(), source })?;
     }
-    Err(Error::Plugin { who: plugin.who().clone(), answer: "its script does not end".into() })
+    Err(Error::Plugin {
+        who: plugin.who().clone(),
+        answer: "its script does not end; tell its author, or use another scheme".into(),
+    })
 }
 
 /// The files of a work: a folder's, by path, without hidden ones; or the one file.

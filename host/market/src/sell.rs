@@ -175,6 +175,11 @@ impl Market {
             pay::Step::Done if !covered => {
                 Err(Error::Plugin { who: plugin.who().clone(), answer: format!("{} still to pay", order.balance.due) })
             }
+            // A browser obeys what the address says, be it a script; a payment is nothing for the clear, either.
+            pay::Step::Redirect(url) if !leads_to_a_service(&url, self.base_url()) => {
+                let answer = "it leads the buyer to an address that is neither https:// nor of this shop".into();
+                Err(Error::Plugin { who: plugin.who().clone(), answer })
+            }
             pay::Step::Redirect(url) => {
                 if let Some(visitor) = &by.visitor {
                     let mut led_on = visitor.led_on.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -325,6 +330,11 @@ impl Market {
     }
 }
 
+fn leads_to_a_service(url: &str, base: &str) -> bool {
+    let own = url.strip_prefix(base).is_some_and(|path| path.starts_with('/'));
+    url.bytes().all(|b| b.is_ascii_graphic()) && (url.starts_with("https://") || own)
+}
+
 fn check_window(offer: &Offer, at: OffsetDateTime) -> Result<(), Error> {
     let time = |text: &Option<String>| text.as_ref().and_then(|t| OffsetDateTime::parse(t, &Rfc3339).ok());
     if time(&offer.terms.available_from).is_some_and(|from| at < from) {
@@ -339,6 +349,22 @@ fn check_window(offer: &Offer, at: OffsetDateTime) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn buyers_are_led_to_services_only() {
+        let check = |url, expect| assert_eq!(leads_to_a_service(url, "http://127.0.0.1:1"), expect, "{url}");
+        check("https://pay.example/1?x=2", true);
+        check("http://127.0.0.1:1/orders/ord_1", true);
+        for bad in ["", "http://127.0.0.1:1", "http://127.0.0.1:1.evil.example/", "http://pay.example/", "javascript:x"]
+        {
+            check(bad, false);
+        }
+        for bad in
+            ["data:text/html,x", "//evil.example", "/orders/1", "HTTPS://pay.example", "https://a b", "https://a\n"]
+        {
+            check(bad, false);
+        }
+    }
 
     #[test]
     fn offers_are_sold_within_their_time_only() {

@@ -22,7 +22,12 @@ impl Market {
         let mut all = Vec::new();
         for plugin in self.modules() {
             match plugin.running(context, locale.clone()).await {
-                Ok(Ok(campaigns)) => all.extend(campaigns),
+                Ok(Ok(mut campaigns)) => {
+                    for campaign in &mut campaigns {
+                        self.keep_backed(&plugin, campaign).await?;
+                    }
+                    all.extend(campaigns);
+                }
                 Ok(Err(e)) => tracing::warn!(plugin = %plugin.who(), answer = words(&e), "no campaigns"),
                 Err(error) => tracing::error!(%error, "no campaigns"),
             }
@@ -38,11 +43,29 @@ impl Market {
         audience: Option<String>,
     ) -> Lent<adv::Campaign> {
         for plugin in self.modules() {
-            if let Some(found) = found(plugin.campaign(context, id.clone(), locale.clone(), audience.clone()).await)? {
+            if let Some(mut found) =
+                found(plugin.campaign(context, id.clone(), locale.clone(), audience.clone()).await)?
+            {
+                self.keep_backed(&plugin, &mut found.summary).await.map_err(shown)?;
                 return Ok(found);
             }
         }
         Err(types::Error::NotFound)
+    }
+
+    /// What is said to be backed by purchases is at most what was sold here, and nothing where that is withheld. The
+    /// other classes are the module's own to count.
+    async fn keep_backed(&self, plugin: &Plugin, campaign: &mut adv::CampaignSummary) -> Result<(), Error> {
+        let is_backed = |c: &adv::Count| c.class == adv::EvidenceClass::PurchaseBacked;
+        if !campaign.counts.iter().any(is_backed) {
+            return Ok(());
+        }
+        let sold = self.count_purchases(None, None).await?.count;
+        for count in campaign.counts.iter_mut().filter(|c| is_backed(c) && c.n > sold) {
+            tracing::warn!(plugin = %plugin.who(), campaign = %campaign.id, said = count.n, sold, "a campaign counts purchases that nobody made");
+            count.n = sold;
+        }
+        Ok(())
     }
 
     pub(crate) async fn targets(
@@ -66,7 +89,8 @@ impl Market {
         let visitor = visitor.ok_or_else(|| types::Error::Denied("this is not the visitor's session".into()))?;
         p.session.clone_from(&visitor.handle);
         for plugin in self.modules() {
-            if let Some(found) = found(plugin.take_part(&Context::below(by), p.clone()).await)? {
+            if let Some(mut found) = found(plugin.take_part(&Context::below(by), p.clone()).await)? {
+                keep_harmless(&plugin, &mut found);
                 return Ok(found);
             }
         }
@@ -113,6 +137,37 @@ impl Market {
     }
 }
 
+/// A letter is handed to the person with ways to send it. A way that a browser would carry out as something else than
+/// writing, calling or opening a page is taken out.
+fn keep_harmless(plugin: &Plugin, outcome: &mut adv::Outcome) {
+    let adv::Outcome::HandOff(ways) = outcome else { return };
+    ways.retain(|(kind, value)| {
+        let harmless = is_harmless(kind, value);
+        if !harmless {
+            tracing::warn!(plugin = %plugin.who(), kind, "a letter's way to its addressee was taken out: it is no such address");
+        }
+        harmless
+    });
+}
+
+fn is_harmless(kind: &str, value: &str) -> bool {
+    let begins = |scheme: &str| value.get(..scheme.len()).is_some_and(|s| s.eq_ignore_ascii_case(scheme));
+    let plain = value.bytes().all(|b| b.is_ascii_graphic());
+    match kind {
+        "mailto" => plain && begins("mailto:"),
+        "webform" => plain && (begins("https://") || begins("http://")),
+        // Words, not addresses: pages show them as text.
+        "target" | "note" | "copy" | "print" | "phone" => true,
+        // Whatever it is called: a page may make a link of it.
+        _ => {
+            let scheme = value.trim_start().split(':').next().unwrap_or_default();
+            let has_scheme = scheme.len() < value.trim_start().len()
+                && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.\t\r\n".contains(&b));
+            !has_scheme || begins("mailto:") || begins("https://") || begins("http://") || begins("tel:")
+        }
+    }
+}
+
 /// A module's answer; nothing where it knows no such campaign, so that the next is asked.
 fn found<T>(answer: Answer<T>) -> Lent<Option<T>> {
     match answer {
@@ -120,5 +175,37 @@ fn found<T>(answer: Answer<T>) -> Lent<Option<T>> {
         Ok(Err(types::Error::NotFound)) => Ok(None),
         Ok(Err(error)) => Err(error),
         Err(error) => Err(shown(error.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_lead_to_pages_mails_and_telephones() {
+        for (kind, value) in [
+            ("mailto", "mailto:a@example.org?subject=x"),
+            ("webform", "https://example.org/form"),
+            ("copy", "javascript: is a word here"),
+            ("A name", "mailto:a@example.org"),
+            ("A name", "Dear Sir: write to me"),
+            ("A name", "tel:+331"),
+        ] {
+            assert!(is_harmless(kind, value), "{kind} {value}");
+        }
+        for (kind, value) in [
+            ("mailto", "javascript:alert(1)"),
+            ("webform", "JavaScript:alert(1)"),
+            ("webform", "mailto:a@example.org"),
+            ("webform", "https://a b"),
+            ("A name", "javascript:alert(1)"),
+            ("A name", " data:text/html,x"),
+            ("A name", "java\tscript:alert(1)"),
+            ("link", "vbscript:x"),
+            ("link", "file:///etc/passwd"),
+        ] {
+            assert!(!is_harmless(kind, value), "{kind} {value}");
+        }
     }
 }

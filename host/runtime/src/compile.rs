@@ -172,6 +172,7 @@ pub fn compile_stdin() -> Result<(), String> {
     if component.len() as u64 > MAX_COMPONENT {
         return Err(format!("the component is larger than {} MiB", MAX_COMPONENT >> 20));
     }
+    crate::scan::scan(&component)?;
     let engine = Engine::new(&engine::config()).map_err(|e| format!("{e:#}"))?;
     let code = engine.precompile_component(&component).map_err(|e| format!("{e:#}").replace('\n', " "))?;
     std::io::stdout().write_all(&code).map_err(|e| e.to_string())

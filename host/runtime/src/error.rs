@@ -54,7 +54,7 @@ pub enum CallError {
         limit: u32,
     },
     /// It trapped: ran into a limit of memory, tables or stack, or failed by itself.
-    #[error("{who}: {call} trapped: {reason}")]
+    #[error("{who}: {call} trapped: {reason}; tell its author, or install another version")]
     Trap {
         /// Which plugin.
         who: Who,
@@ -64,7 +64,7 @@ pub enum CallError {
         reason: String,
     },
     /// All instances are busy and none became free in time.
-    #[error("{who}: {call} found no free instance within {waited:?}; the node is overloaded")]
+    #[error("{who}: {call} found no free instance within {waited:?}; the node is overloaded: try again in a moment")]
     Overloaded {
         /// Which plugin.
         who: Who,
@@ -84,7 +84,9 @@ pub enum CallError {
         health: Health,
     },
     /// Plugins called each other too deep.
-    #[error("{who}: {call} would be plugin call {depth} in a row; {limit} are allowed")]
+    #[error(
+        "{who}: {call} would be plugin call {depth} in a row, and {limit} are allowed; tell the author of the plugin that asked"
+    )]
     Depth {
         /// Which plugin.
         who: Who,
@@ -104,7 +106,7 @@ pub enum CallError {
         call: &'static str,
     },
     /// A storefront ended without setting a response.
-    #[error("{who}: {call} ended without an answer")]
+    #[error("{who}: {call} ended without an answer; tell its author, or install another version")]
     NoAnswer {
         /// Which plugin.
         who: Who,
@@ -172,7 +174,7 @@ pub enum LoadError {
         api: String,
     },
     /// The component lacks what its kind must export.
-    #[error("{who} is no {kind} plugin: {reason}")]
+    #[error("{who} is no {kind} plugin: {reason}; its author must build it against fondaco:plugin and for that kind")]
     Exports {
         /// Which plugin.
         who: Who,
@@ -182,7 +184,7 @@ pub enum LoadError {
         reason: String,
     },
     /// The compiler refused the component, crashed, or was killed at a limit.
-    #[error("{who} could not be compiled: {reason}")]
+    #[error("{who} could not be compiled: {reason}; nothing that runs is touched")]
     Compile {
         /// Which plugin.
         who: Who,

@@ -18,6 +18,7 @@ mod outbound;
 mod plugin;
 mod rate;
 mod retire;
+mod scan;
 mod services;
 mod state;
 mod v0_1;

@@ -15,7 +15,11 @@ const MOST: usize = 1 << 20;
 async fn shop() -> Plugin {
     // The wall time is long on purpose: nothing here may last until it.
     let limits = Limits { deadline: Duration::from_millis(100), wall: Duration::from_mins(1), ..Limits::default() };
-    let mut spec = common::spec(common::component("hostile-shop"), common::grants(&[]), limits);
+    let mut spec = common::spec(
+        common::component("hostile-shop"),
+        common::grants(&[fondaco_schemas::Capability::Commerce]),
+        limits,
+    );
     spec.kind = PluginKind::Storefront;
     common::runtime().load(spec).await.unwrap()
 }

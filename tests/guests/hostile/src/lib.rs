@@ -84,6 +84,13 @@ impl SearchProvider for Hostile {
                 let seen = MEMORY.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 Ok(results(vec![hit(seen.to_string())]))
             }
+            "many-hits" => Ok(results(vec![hit(String::new()); 400_000])),
+            "handles" => {
+                let mut kept = Vec::new();
+                loop {
+                    kept.push(wasip2::clocks::monotonic_clock::subscribe_duration(u64::MAX));
+                }
+            }
             honest => Ok(results(vec![hit(honest.to_owned())])),
         }
     }

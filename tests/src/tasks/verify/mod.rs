@@ -2,6 +2,7 @@
 //! fails with what is missing and how to get it; none is skipped in silence.
 
 mod browser;
+mod fuzz;
 mod licences;
 mod rules;
 
@@ -12,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::tasks::demo;
 use crate::workspace::{self, PLUGINS};
-use crate::{bundles, program, tools};
+use crate::{bundles, guests, program, tools};
 
 /// What to check.
 #[derive(Debug, clap::Args)]
@@ -25,6 +26,9 @@ pub struct Options {
     /// Keep screenshots of the browser test for the documentation, under host/shots
     #[arg(long)]
     save: bool,
+    /// How long each fuzz target runs, in seconds: `cargo verify fuzz --fuzz-seconds 3600` looks for more
+    #[arg(long, default_value_t = 3)]
+    fuzz_seconds: u64,
 }
 
 struct Step {
@@ -33,12 +37,13 @@ struct Step {
     run: fn(&Options) -> Result<()>,
 }
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step { name: "fmt", about: "every file is formatted", run: |_| formatting() },
     Step { name: "lints", about: "no warning, on this machine and for the plugins' target", run: |_| lints() },
     Step { name: "rules", about: "which crate may depend on which, no duplicates, licences", run: |_| rules::check() },
     Step { name: "units", about: "unit and documentation tests", run: |_| units() },
     Step { name: "demo", about: "the demo, in a fresh folder, checks itself", run: |_| demonstration() },
+    Step { name: "fuzz", about: "bytes of strangers, for some seconds a target", run: |o| fuzz::run(o.fuzz_seconds) },
     Step { name: "nodes", about: "whole nodes, from the outside", run: |_| nodes() },
     Step {
         name: "browser",
@@ -148,6 +153,7 @@ fn fresh_demo() -> Result<std::path::PathBuf> {
 
 fn nodes() -> Result<()> {
     bundles::all()?;
+    guests::build()?;
     tools::b3sum()?;
     tools::python()?;
     let mut command = workspace::cargo();

@@ -1,0 +1,137 @@
+//! Loops in every place where a component's code runs, and waiting without end.
+
+use std::sync::Arc;
+
+use anyhow::{Result, bail, ensure};
+use fondaco_runtime::wit::types::{FileInfo, FileRole, Terms, Work, WorkKind};
+use fondaco_runtime::{Context, ScriptOf};
+use fondaco_schemas::PluginKind;
+
+use crate::Outcome;
+use crate::stand::{Lender, Parts, component, quick, refused, run, runtime, search, spec, stopped, stopped_guest};
+
+const FOREVER: &str = "(loop br 0)";
+
+pub fn loop_in_export() -> Result<Outcome> {
+    stopped_guest("spin", quick())
+}
+
+pub fn loop_in_start() -> Result<Outcome> {
+    refused(search(&Parts { fields: &format!("(func $s {FOREVER}) (start $s)"), ..Parts::default() })?)
+}
+
+pub fn loop_in_initialize() -> Result<Outcome> {
+    refused(search(&Parts { fields: &format!("(func (export \"_initialize\") {FOREVER})"), ..Parts::default() })?)
+}
+
+pub fn loop_in_realloc() -> Result<Outcome> {
+    stopped(search(&Parts { realloc: FOREVER, ..Parts::default() })?, "any text", quick())
+}
+
+pub fn loop_in_post_return() -> Result<Outcome> {
+    let clean =
+        format!("(func (export \"cabi_post_fondaco:plugin/search-provider@0.2.0#find\") (param i32) {FOREVER})");
+    stopped(search(&Parts { fields: &clean, ..Parts::default() })?, "any text", quick())
+}
+
+/// A DRM scheme that drops a script of its own while it is asked for one. The node itself drops none: a script's store
+/// goes away as a whole, and no code of the guest runs for that.
+pub fn loop_in_destructor() -> Result<Outcome> {
+    let own = "fondaco:plugin/drm-scheme@0.2.0";
+    let by_pointer = ["personalise", "issue", "register", "renew", "give-back", "revoke", "open"];
+    let rest: String = by_pointer
+        .iter()
+        .map(|name| format!("(func (export \"{own}#{name}\") (param i32) (result i32) unreachable)\n"))
+        .collect();
+    let sixteen = "i32 ".repeat(16);
+    let scheme = component(
+        &format!(
+            r#"(module
+  (import "[export]{own}" "[resource-new]script" (func $new (param i32) (result i32)))
+  (import "[export]{own}" "[resource-drop]script" (func $drop (param i32)))
+  (memory (export "memory") 2)
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 65536)
+  (func (export "{own}#[dtor]script") (param i32) {FOREVER})
+  (func (export "{own}#[method]script.next") (param i32 i32) (result i32) unreachable)
+  (func (export "{own}#describe") (result i32) unreachable)
+  (func (export "{own}#protect") (param i32) (result i32) (call $drop (call $new (i32.const 1))) unreachable)
+  (func (export "{own}#status") (param {sixteen}) (result i32) unreachable)
+  (func (export "{own}#trace") (param i32 i32) (result i32) unreachable)
+  {rest})"#
+        ),
+        "drm",
+    )?;
+    run(async {
+        let plugin = runtime()?.load(spec(scheme, PluginKind::Drm, &[], quick(), Arc::new(Lender::default()))).await?;
+        let of = ScriptOf::Protect(Box::new(work()), file(), terms());
+        match plugin.script(&Context::node(), of).await {
+            Err(error) => Ok(Outcome::Stopped(error.to_string())),
+            Ok(_) => bail!("the destructor came to an end"),
+        }
+    })
+}
+
+fn file() -> FileInfo {
+    FileInfo {
+        path: "a.bin".into(),
+        hash: "0".repeat(64),
+        size: 3,
+        media_type: "application/octet-stream".into(),
+        role: FileRole::Content,
+        protection: None,
+        title: None,
+        duration_ms: None,
+    }
+}
+
+fn terms() -> Terms {
+    Terms {
+        scheme: None,
+        lasts: None,
+        devices: None,
+        territories: Vec::new(),
+        available_from: None,
+        available_until: None,
+    }
+}
+
+fn work() -> Work {
+    Work {
+        id: "x/y".into(),
+        release: "0".repeat(64),
+        kind: WorkKind::Other,
+        title: "T".into(),
+        creators: Vec::new(),
+        description: String::new(),
+        language: None,
+        tags: Vec::new(),
+        license: None,
+        credits: Vec::new(),
+        published: "2026-01-01T00:00:00Z".into(),
+        files: vec![file()],
+        offers: Vec::new(),
+        metadata: "{}".into(),
+    }
+}
+
+pub fn bulk_operations() -> Result<Outcome> {
+    let fill = "(loop (memory.fill (i32.const 65536) (i32.const 7) (i32.const 33488896)) br 0) i32.const 1024";
+    stopped(search(&Parts { memory: "512", find: fill, ..Parts::default() })?, "any text", quick())
+}
+
+pub fn park_in_a_call_of_the_node() -> Result<Outcome> {
+    let parts = Parts {
+        imports: r#"(import "fondaco:plugin/storage@0.2.0" "get" (func $get (param i32 i32 i32)))"#,
+        fields: r#"(data (i32.const 2048) "park")"#,
+        find: "(call $get (i32.const 2048) (i32.const 4) (i32.const 3072)) i32.const 1024",
+        ..Parts::default()
+    };
+    let started = std::time::Instant::now();
+    let outcome = stopped(search(&parts)?, "any text", quick())?;
+    ensure!(started.elapsed() < std::time::Duration::from_secs(60), "{:?}", started.elapsed());
+    Ok(outcome)
+}
+
+pub fn park_in_a_sleep() -> Result<Outcome> {
+    stopped_guest("sleep", quick())
+}
