@@ -2,6 +2,7 @@
 //! PyPI's tuf has made.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -279,7 +280,6 @@ fn whoever_runs_a_registry_is_told_what_is_wrong() -> Result<()> {
     let bundle = voucher(&node, "0.1.0")?;
     let key = utf8(&node.key.file)?;
     // Keys are private, and never where a web server would find them.
-    use std::os::unix::fs::PermissionsExt as _;
     let keys = node.path("registry-keys");
     ensure!(fs::metadata(&keys)?.permissions().mode() & 0o777 == 0o700, "the folder is open to others");
     for role in ["root", "targets", "snapshot", "timestamp"] {
@@ -321,7 +321,7 @@ fn whoever_runs_a_registry_is_told_what_is_wrong() -> Result<()> {
     registry.ok(&["publisher"], &[&["fondaco", "--prefix", "org.fondaco"], publics.as_slice()].concat())?;
     let added = registry.ok(&["add"], &[utf8(&voucher(&node, "0.3.0")?)?, "--key", key])?;
     ensure!(added.to_string().contains("has 1 of 2 signatures"), "{added}");
-    let draft = fs::read_dir(registry.folder.join("drafts"))?.filter_map(Result::ok).next().context("no draft")?;
+    let draft = fs::read_dir(registry.folder.join("drafts"))?.find_map(Result::ok).context("no draft")?;
     let draft = draft.file_name().to_string_lossy().into_owned();
     refused(&registry.run(&["sign"], &[&draft])?, &["none of the keys that are here"])?;
     refused(&registry.run(&["sign"], &["9.nobody.json"])?, &["there is no draft 9.nobody.json", &draft])?;
@@ -360,7 +360,7 @@ fn serve(folder: PathBuf) -> Result<std::net::SocketAddr> {
                 let path = lines.first()?.split(' ').nth(1)?.trim_start_matches('/').to_owned();
                 if folder.join("endless").exists() && path.ends_with("timestamp.json") {
                     stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").ok()?;
-                    while stream.write_all(&[b' '; 65_536]).is_ok() {}
+                    while stream.write_all(&[b' '; 8_192]).is_ok() {}
                     return None;
                 }
                 let (status, body) =

@@ -90,13 +90,16 @@ async fn redirects_are_answers() {
     }
 }
 
+/// Is it the right error?
+type Judge = fn(&Error) -> bool;
+
 #[tokio::test]
 async fn answers_end_at_their_limits() {
     let head = b"HTTP/1.1 200 OK\r\n".to_vec();
     let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
     let piece = [b"1000\r\n".to_vec(), vec![b'x'; 4096], b"\r\n".to_vec()].concat();
     let line = b"x-filler: 0123456789\r\n".repeat(50);
-    let cases: [(&str, Act, fn(&Error) -> bool); 9] = [
+    let cases: [(&str, Act, Judge); 9] = [
         ("endless chunks", Act::Endless(chunked, piece), |e| matches!(e, Error::BodyTooLarge { limit: 65_536, .. })),
         ("a length that is too great", Act::Stall(b"HTTP/1.1 200 OK\r\ncontent-length: 65537\r\n\r\n".to_vec()), |e| {
             matches!(e, Error::BodyTooLarge { .. })

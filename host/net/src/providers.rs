@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn a_key_has_so_many_providers_and_a_record_its_time() {
         let mut store = Providers::new(PeerId::random());
-        let peers: Vec<PeerId> = (0..MOST_PROVIDERS + 1).map(|_| PeerId::random()).collect();
+        let peers: Vec<PeerId> = (0..=MOST_PROVIDERS).map(|_| PeerId::random()).collect();
         for peer in &peers {
             let _ = store.add_provider(record(1, *peer));
         }

@@ -392,7 +392,7 @@ impl Loop {
 
     fn status(&mut self) -> Status {
         let mut peers: Vec<Peer> = self.peers.values().cloned().collect();
-        peers.sort_by(|a, b| a.id.cmp(&b.id));
+        peers.sort_by_key(|a| a.id);
         Status {
             listening: self.swarm.listeners().cloned().collect(),
             announced: self.swarm.external_addresses().cloned().collect(),
@@ -501,16 +501,15 @@ impl Loop {
                     std::mem::take(&mut record.addresses).into_iter().map(bare).filter(is_dialable).collect();
                 let _ = self.swarm.behaviour_mut().kad.store_mut().add_provider(record);
             }
-            kad::Event::RoutingUpdated { is_new_peer: true, .. } => {
+            kad::Event::RoutingUpdated { is_new_peer: true, .. }
                 // Whoever comes first opens the table; what waits to be announced can be now.
-                if self.swarm.behaviour_mut().kad.kbuckets().map(|b| b.num_entries()).sum::<usize>() == 1 {
+                if self.swarm.behaviour_mut().kad.kbuckets().map(|b| b.num_entries()).sum::<usize>() == 1 => {
                     let _ = self.swarm.behaviour_mut().kad.bootstrap();
                     for at in self.announced.values_mut() {
                         *at = None;
                     }
                     self.announce();
                 }
-            }
             kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
                 match result {
                     kad::QueryResult::GetProviders(Ok(kad::GetProvidersOk::FoundProviders { providers, .. })) => {

@@ -131,14 +131,13 @@ impl Uploads {
         }
         let store = self.store.clone();
         let found = tokio::task::spawn_blocking(move || {
-            let encoder = match store.get(blob) {
-                Ok(whole) => whole.encode(runs.clone()).ok().map(|encoder| (encoder, whole.size())),
-                Err(_) => {
-                    let partial = store.fetching(blob)?;
-                    match partial.encode(runs.clone()) {
-                        Some(encoder) => Some((encoder, partial.size())),
-                        None => return Some(Found::Partly(partial.present(MAX_RUNS))),
-                    }
+            let encoder = if let Ok(whole) = store.get(blob) {
+                whole.encode(runs.clone()).ok().map(|encoder| (encoder, whole.size()))
+            } else {
+                let partial = store.fetching(blob)?;
+                match partial.encode(runs.clone()) {
+                    Some(encoder) => Some((encoder, partial.size())),
+                    None => return Some(Found::Partly(partial.present(MAX_RUNS))),
                 }
             };
             let (mut encoder, size) = encoder?;

@@ -134,7 +134,7 @@ fn send_all(endpoint: &Endpoint, receiver: &Receiver<Value>, dropped: &AtomicU64
         if lost > 0 {
             tracing::warn!(lost, "the OpenTelemetry collector is too slow; spans were dropped");
         }
-        match endpoint.post(&request(spans)) {
+        match endpoint.post(&request(&spans)) {
             Ok(()) => works = true,
             Err(error) if works => {
                 works = false;
@@ -146,18 +146,18 @@ fn send_all(endpoint: &Endpoint, receiver: &Receiver<Value>, dropped: &AtomicU64
 }
 
 /// `ExportTraceServiceRequest` in its JSON form.
-fn request(spans: Vec<Value>) -> String {
+fn request(spans: &[Value]) -> String {
     json!({ "resourceSpans": [{
         "resource": { "attributes": [
-            attribute("service.name", json!({ "stringValue": "fondaco" })),
-            attribute("service.version", json!({ "stringValue": env!("CARGO_PKG_VERSION") })),
+            attribute("service.name", &json!({ "stringValue": "fondaco" })),
+            attribute("service.version", &json!({ "stringValue": env!("CARGO_PKG_VERSION") })),
         ] },
         "scopeSpans": [{ "scope": { "name": "fondaco" }, "spans": spans }],
     }] })
     .to_string()
 }
 
-fn attribute(key: &str, value: Value) -> Value {
+fn attribute(key: &str, value: &Value) -> Value {
     json!({ "key": key, "value": value })
 }
 
@@ -186,17 +186,17 @@ impl Visit for Open {
             end -= 1;
         }
         let text = value.get(..end).unwrap_or_default();
-        self.attributes.push(attribute(field.name(), json!({ "stringValue": text })));
+        self.attributes.push(attribute(field.name(), &json!({ "stringValue": text })));
     }
     fn record_i64(&mut self, field: &Field, value: i64) {
         // 64-bit numbers are texts in Protobuf's JSON.
-        self.attributes.push(attribute(field.name(), json!({ "intValue": value.to_string() })));
+        self.attributes.push(attribute(field.name(), &json!({ "intValue": value.to_string() })));
     }
     fn record_u64(&mut self, field: &Field, value: u64) {
         self.record_i64(field, i64::try_from(value).unwrap_or(i64::MAX));
     }
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.attributes.push(attribute(field.name(), json!({ "boolValue": value })));
+        self.attributes.push(attribute(field.name(), &json!({ "boolValue": value })));
     }
 }
 

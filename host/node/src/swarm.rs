@@ -1,7 +1,7 @@
 //! The node in the swarm: what it gives away, what it announces, and how a release of another node becomes one of its own.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use fondaco_market::Market;
@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_secs(2);
 const TELL: Duration = Duration::from_millis(200);
 
 /// What `[network]` says, as the swarm takes it. `data` is the data folder.
-pub fn config(deployment: &Deployment, data: PathBuf) -> Done<Config> {
+pub fn config(deployment: &Deployment, data: &Path) -> Done<Config> {
     let given = &deployment.network;
     let wrong = |error: fondaco_net::Error| Fail::failed(format!("fondaco.toml: [network]: {error}"));
     let listen = |a: &network::NodeAddress| Config::listen_address(a.as_str()).map_err(wrong);
@@ -46,7 +46,7 @@ pub fn config(deployment: &Deployment, data: PathBuf) -> Done<Config> {
             streams_per_peer: limits.streams_per_peer,
             upload_bytes_per_second: limits.upload_rate.map(fondaco_schemas::ByteSize::get),
         },
-        book: Some(fondaco_net::book_in(&data)),
+        book: Some(fondaco_net::book_in(data)),
         ..Config::default()
     })
 }
@@ -91,7 +91,7 @@ impl Node {
 
     /// Starts the swarm, where `[network]` says so. `listening`: be there for others too.
     pub async fn start_swarm(&self, listening: bool) -> Done<Net> {
-        let mut config = config(&self.deployment, self.folder.data(&self.deployment))?;
+        let mut config = config(&self.deployment, &self.folder.data(&self.deployment))?;
         if !listening {
             config.listen = Vec::new();
             config.announce = Vec::new();

@@ -278,7 +278,7 @@ mod tests {
                 }
                 let row = b.row;
                 let opened = b.ended(now, pass, verdict);
-                let recent = failures.iter().filter(|f| now - **f <= WINDOW).count();
+                let recent = failures.iter().filter(|f| now.checked_sub(**f).is_some_and(|past| past <= WINDOW)).count();
                 let due = (pass == Pass::Trial && verdict == Verdict::Badly)
                     || (pass == Pass::Call && verdict == Verdict::Badly && was == Health::Closed && recent >= FAILURES);
                 prop_assert_eq!(opened, due);

@@ -126,7 +126,7 @@ mod tests {
         let told_on_drop = Told(Some(tell));
         let endless: Running<()> = Box::pin(async move {
             let _told = told_on_drop;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
         let left = tokio::time::timeout(std::time::Duration::from_millis(20), lane.drive(&is_long, endless)).await;
         assert!(left.is_err());

@@ -167,7 +167,11 @@ impl Bitmap {
 }
 
 #[cfg(test)]
-#[allow(clippy::single_range_in_vec_init, reason = "a list of one run is meant")]
+#[allow(
+    clippy::single_range_in_vec_init,
+    clippy::reversed_empty_ranges,
+    reason = "lists of one run, and wrong ones, are meant"
+)]
 mod tests {
     use super::*;
 

@@ -153,9 +153,9 @@ pub enum Refusal {
         /// In which version.
         version: Version,
         /// What it works with: a range of versions.
-        wanted: String,
+        wanted: Box<str>,
         /// The versions that there are.
-        offered: String,
+        offered: Box<str>,
         /// Which node it needs.
         node: &'static str,
     },
@@ -253,7 +253,13 @@ pub fn verify(
     if !host.api.iter().any(|offered| manifest.api.matches(offered)) {
         let (wanted, offered, node) =
             (manifest.api.to_string(), api::listed(&host.api), api::needed(&manifest.api, &host.api));
-        return Err(Refusal::Api { id: manifest.id, version: manifest.version, wanted, offered, node });
+        return Err(Refusal::Api {
+            id: manifest.id,
+            version: manifest.version,
+            wanted: wanted.into(),
+            offered: offered.into(),
+            node,
+        });
     }
     Ok(Verified { manifest, publisher, signers, bundle_hash, manifest_hash, bundle })
 }

@@ -46,7 +46,7 @@ pub fn run(path: &Path, bytes: Vec<u8>, sources: &Path, verified: Option<Report>
             toolchains.0, toolchains.1
         ));
     }
-    let paths: BTreeSet<&str> = bundle.paths().chain(again.paths()).map(|p| p.as_str()).collect();
+    let paths: BTreeSet<&str> = bundle.paths().chain(again.paths()).map(fondaco_schemas::BundlePath::as_str).collect();
     let (mut rows, mut lines, mut equal) = (Vec::new(), String::new(), true);
     for file in paths.into_iter().filter(|p| *p != SIGNATURE_FILE) {
         let (one, two) = (bundle.get(file), again.get(file));

@@ -1,12 +1,5 @@
 //! The first-party plugins before the conformance kit, as their authors run it. That the kit finds what is wrong is tested
 //! where it lives (`sdk/kit/tests`).
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic, and so may its helpers"
-)]
-
 use std::process::Command;
 
 use serde_json::Value;

@@ -178,7 +178,7 @@ async fn does_without(bench: &Bench, calls: &Calls, report: &mut Report) {
         let host = bench.host();
         match bench.load_without(&host, Some(capability), bench.limits()).await {
             Err(error) => {
-                draft.fail(format!("without {capability}: {error}; take `optional = true` out, or do without"))
+                draft.fail(format!("without {capability}: {error}; take `optional = true` out, or do without"));
             }
             Ok(plugin) => {
                 for Done { call, answer } in calls.make(&host, &plugin, Depth::Whole).await {

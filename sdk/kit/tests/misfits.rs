@@ -1,6 +1,6 @@
 //! The kit finds what is wrong: a component that is sound passes every check of each kind, and with each fault that can be
 //! switched on the check that is there for it fails, and says what to do.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic, and so may its helpers")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic, and so may its helpers")]
 
 use std::path::PathBuf;
 use std::process::Command;

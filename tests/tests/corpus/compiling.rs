@@ -57,7 +57,7 @@ pub fn bomb_of_nested_components() -> Result<Outcome> {
 pub fn bomb_of_nested_types() -> Result<Outcome> {
     let mut text = String::from("(component (type $t0 (list u8))\n");
     for n in 1..100_000 {
-        text.push_str(&format!("(type $t{n} (list $t{}))\n", n - 1));
+        text.extend(["(type $t", &n.to_string(), " (list $t", &(n - 1).to_string(), "))\n"]);
     }
     text.push(')');
     refused(wat::parse_str(text)?)

@@ -37,17 +37,25 @@ pub enum Outcome {
 /// Which way a row must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
+    /// It runs, and a limit or a check ends the call.
     Stopped,
+    /// It is not taken in at all.
     Refused,
+    /// It runs to its end, and nothing comes of it.
     Harmless,
 }
 
 /// A row of the corpus.
 pub struct Row {
+    /// Its name, which is its test's.
     pub id: &'static str,
+    /// Which threats it stands for.
     pub threats: &'static [u8],
+    /// What is tried.
     pub attack: &'static str,
+    /// How that must end.
     pub end: End,
+    /// Words of the sentence that is said about it.
     pub says: &'static [&'static str],
 }
 

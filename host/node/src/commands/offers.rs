@@ -95,15 +95,16 @@ async fn updates(
         std::fs::copy(&file, &target).map_err(|e| Fail::failed(format!("{}: {e}", target.display())))?;
         gathered = Some(gathering);
     }
-    remarks.into_iter().for_each(|remark| out.note(remark));
-    match gathered {
-        Some(gathered) => Ok(Gathered::From(Some(gathered))),
-        None => {
-            if !json {
-                out.note("every installed plugin that a registry has is at its newest version that fits");
-            }
-            Ok(Gathered::Nothing)
+    for remark in remarks {
+        out.note(remark);
+    }
+    if let Some(gathered) = gathered {
+        Ok(Gathered::From(Some(gathered)))
+    } else {
+        if !json {
+            out.note("every installed plugin that a registry has is at its newest version that fits");
         }
+        Ok(Gathered::Nothing)
     }
 }
 
@@ -135,7 +136,9 @@ async fn fetched(
     let mut remarks = Vec::new();
     let registries = Registries::of(folder, &deployment, registry)?;
     let (offer, file) = registries.fetch(&id, version.as_ref(), &wanted, &mut remarks).await?;
-    remarks.into_iter().for_each(|remark| out.note(remark));
+    for remark in remarks {
+        out.note(remark);
+    }
     if !json {
         out.note(format!("{} {} from registry {}, {}", offer.id, offer.version, offer.registry, until(&offer)));
     }
@@ -172,7 +175,9 @@ async fn search(folder: &Folder, words: &[String], only: Option<&RegistryName>, 
     let deployment = folder.deployment()?;
     let mut remarks = Vec::new();
     let offers = Registries::of(folder, &deployment, only)?.offers(&mut remarks).await?;
-    remarks.into_iter().for_each(|remark| out.note(remark));
+    for remark in remarks {
+        out.note(remark);
+    }
     let words: Vec<String> = words.iter().map(|word| word.to_lowercase()).collect();
     let matches = |offer: &&Offer| {
         let text = format!("{} {} {} {}", offer.id, offer.kind, offer.name, offer.summary).to_lowercase();
@@ -205,7 +210,9 @@ async fn outdated(folder: &Folder, only: Option<&RegistryName>, json: bool, out:
     let (deployment, lock) = (folder.deployment()?, folder.lock()?);
     let mut remarks = Vec::new();
     let offers = Registries::of(folder, &deployment, only)?.offers(&mut remarks).await?;
-    remarks.into_iter().for_each(|remark| out.note(remark));
+    for remark in remarks {
+        out.note(remark);
+    }
     let mut any = false;
     for (id, locked) in &lock.plugins {
         let newer = offers.iter().filter(|offer| offer.id == *id && offer.version > locked.version);
@@ -223,8 +230,10 @@ async fn outdated(folder: &Folder, only: Option<&RegistryName>, json: bool, out:
                 json,
                 || {
                     let mut value = value(offer);
-                    value["installed"] = serde_json::json!(locked.version);
-                    value["held"] = serde_json::json!(held);
+                    if let Some(fields) = value.as_object_mut() {
+                        fields.insert("installed".into(), serde_json::json!(locked.version));
+                        fields.insert("held".into(), serde_json::json!(held));
+                    }
                     value
                 },
                 || {

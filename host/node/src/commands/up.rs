@@ -22,7 +22,7 @@ const STOPPING: std::time::Duration = std::time::Duration::from_secs(15);
 /// Runs the node.
 pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
     let deployment = folder.deployment()?;
-    swarm::config(&deployment, folder.data(&deployment))?;
+    swarm::config(&deployment, &folder.data(&deployment))?;
     let address = args.listen.unwrap_or(deployment.gateway.listen);
     // The port is taken before the data is opened: a second node on the same port harms nothing and says so at once.
     let listener = Gateway::bind(address).await.map_err(Fail::unavailable)?;

@@ -162,16 +162,15 @@ pub async fn offer(
             config.version
         )));
     }
-    let grants = match grant {
-        Some(names) => granted(&manifest, names, &config.grant)?,
-        None => {
-            let asks = news(node, trust, &manifest, locked.as_ref(), &config.grant);
-            // Nobody has consented to a plugin that is new here, unless fondaco.toml names it.
-            if !asks.is_empty() || (locked.is_none() && !configured) {
-                return hold(node, lock, &verified, asks).await;
-            }
-            config.grant
+    let grants = if let Some(names) = grant {
+        granted(&manifest, names, &config.grant)?
+    } else {
+        let asks = news(node, trust, &manifest, locked.as_ref(), &config.grant);
+        // Nobody has consented to a plugin that is new here, unless fondaco.toml names it.
+        if !asks.is_empty() || (locked.is_none() && !configured) {
+            return hold(node, lock, &verified, asks).await;
         }
+        config.grant
     };
     let manifest = take_in(node, lock, verified, grants).await?;
     Ok(Outcome::Updated { from: locked.map(|l| l.version), to: manifest.version })

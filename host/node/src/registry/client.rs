@@ -127,7 +127,7 @@ impl Registries {
         let names = names.join(" and ");
         let Some(first) = offers.first() else {
             let asked: Vec<&str> = self.known.keys().map(RegistryName::as_str).collect();
-            let said: String = remarks.iter().map(|remark| format!("; {remark}")).collect();
+            let said = remarks.iter().fold(String::new(), |all, remark| all + "; " + remark);
             return Err(Fail::not_found(format!("there is no plugin {id} in {}{said}", asked.join(", "))));
         };
         if offers.iter().any(|offer| offer.registry != first.registry) {

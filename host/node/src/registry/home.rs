@@ -47,6 +47,7 @@ pub struct Line {
 }
 
 /// Why an edit is refused.
+#[expect(clippy::needless_pass_by_value, reason = "what map_err hands over")]
 pub(super) fn because(why: Why) -> Fail {
     Fail::refused(chain(&why))
 }

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub const CONNECTIONS: usize = 6;
 
 /// The window of the byte budget, from its first byte on, by a clock that nobody can set.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 
 pub(crate) struct Account {
     connections: Arc<Semaphore>,
@@ -52,7 +52,10 @@ mod tests {
     fn bytes_are_counted_by_the_day() {
         let (account, start) = (Account::default(), Instant::now());
         assert!(account.count(start, 60, 100) && account.count(start, 40, 100) && !account.count(start, 1, 100));
-        assert!(!account.count(start + DAY - Duration::from_secs(1), 0, 100), "the day is not over");
+        assert!(
+            !account.count(start + Duration::from_hours(24).saturating_sub(Duration::from_secs(1)), 0, 100),
+            "the day is not over"
+        );
         assert!(account.count(start + DAY, 100, 100) && !account.count(start + DAY, u64::MAX, 100));
     }
 

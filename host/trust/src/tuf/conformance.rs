@@ -117,7 +117,9 @@ mod basic {
                     let version = repo.version(role);
                     repo.draft(role).set_version(version + 1);
                     let keys = repo.signers[role].clone();
-                    keys.iter().for_each(|n| repo.draft(role).sign(&key(*n)));
+                    for n in &keys {
+                        repo.draft(role).sign(&key(*n));
+                    }
                     let bytes = repo.drafts[role].to_bytes().unwrap();
                     repo.files.insert(format!("2.{role}.json"), bytes);
                     repo.draft(role).set_version(version);
@@ -903,7 +905,7 @@ mod delegation_graphs {
             let found = client.download(&mut repo, path).unwrap();
             assert_eq!(found.as_deref(), is_found.then_some(path.as_bytes()), "{path}");
             let expect: Vec<String> = roles.iter().map(|role| format!("3.{role}.json")).collect();
-            let asked: Vec<_> = repo.asked[4..].iter().filter(|file| file.ends_with(".json")).cloned().collect();
+            let asked: Vec<_> = repo.asked[4..].iter().filter(|file| file.contains(".json")).cloned().collect();
             assert_eq!(asked, expect, "{path}");
         }
     }

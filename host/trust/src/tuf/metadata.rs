@@ -264,6 +264,7 @@ impl TargetFile {
 
 /// Metadata of targets (4.5).
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_field_names, reason = "the specification's own name for the field")]
 pub struct Targets {
     pub(super) head: Head,
     pub(super) targets: BTreeMap<String, TargetFile>,

@@ -67,7 +67,9 @@ impl Repo {
             asked: Vec::new(),
             next_key: 100,
         };
-        TOP.iter().for_each(|role| repo.write(role));
+        for role in TOP {
+            repo.write(role);
+        }
         repo
     }
 
@@ -102,7 +104,9 @@ impl Repo {
     pub fn write(&mut self, role: &str) {
         let keys = self.signers[role].clone();
         let draft = self.draft(role);
-        keys.iter().for_each(|number| draft.sign(&key(*number)));
+        for number in &keys {
+            draft.sign(&key(*number));
+        }
         self.serve(role);
     }
 

@@ -81,9 +81,12 @@ fn change(repo: &mut Repo, role: &str, change: impl FnOnce(&mut BTreeMap<String,
     });
 }
 
+/// A change of what is signed.
+type Edit = fn(&mut BTreeMap<String, Json>);
+
 #[test]
 fn refuses_forms_that_are_not_those_of_the_specification() {
-    let edits: [(&str, fn(&mut BTreeMap<String, Json>), &str); 16] = [
+    let edits: [(&str, Edit, &str); 16] = [
         ("timestamp", |m| drop(m.remove("meta")), "\"meta\" is missing"),
         ("timestamp", |m| drop(m.insert("meta".into(), Json::map([]))), "\"snapshot.json\" is missing"),
         ("timestamp", |m| drop(m.insert("version".into(), 0.into())), "no whole number from 1"),

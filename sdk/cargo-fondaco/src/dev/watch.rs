@@ -64,7 +64,8 @@ fn matters(folder: &Path, path: &Path) -> bool {
     let inside: PathBuf = inside.into();
     let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
     // Editors write beside the file first, and rename.
-    let temporary = name.starts_with('.') || name.ends_with('~') || name == "4913" || name.ends_with(".swp");
+    let temporary =
+        name.starts_with('.') || name.ends_with('~') || name == "4913" || path.extension().is_some_and(|e| e == "swp");
     let made = path.extension().and_then(|e| e.to_str()).is_some_and(|e| MADE.contains(&e)) || name == "Cargo.lock";
     let left_out = inside.iter().any(|part| LEFT_OUT.iter().any(|l| part == *l));
     let built = inside.iter().next().is_some_and(|part| BUILT.iter().any(|b| part == *b));

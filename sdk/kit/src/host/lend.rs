@@ -249,7 +249,7 @@ impl Services for Host {
     }
     async fn targets(&self, _: &Caller, id: String, _: String, _: String) -> Lent<Vec<adv::Target>> {
         self.met("campaigns.targets").await?;
-        self.targets_of(&id)
+        Self::targets_of(&id)
     }
     async fn take_part(&self, _: &Caller, p: adv::Participation) -> Lent<adv::Outcome> {
         self.met("campaigns.take-part").await?;

@@ -212,7 +212,7 @@ impl Host {
         }
     }
 
-    pub(super) fn targets_of(&self, id: &str) -> Lent<Vec<adv::Target>> {
+    pub(super) fn targets_of(id: &str) -> Lent<Vec<adv::Target>> {
         if id != CAMPAIGN {
             return not_found();
         }

@@ -236,7 +236,7 @@ async fn refuses(plugin: &Plugin, campaigns: &[Campaign], report: &mut Report) {
     let mut refused = |call: &str, answer: Result<Result<String, Error>, fondaco_runtime::CallError>| match answer {
         Ok(Ok(gave)) => draft.fail(format!("{call} gives {gave}: answer `not-found` or `invalid`")),
         Ok(Err(Error::Internal(why))) => {
-            draft.fail(format!("{call} answered internal ({why}): answer `not-found` or `invalid`"))
+            draft.fail(format!("{call} answered internal ({why}): answer `not-found` or `invalid`"));
         }
         Ok(Err(_)) => {}
         Err(error) => draft.fail(format!("{call}: {}", advice(&error))),
@@ -286,7 +286,7 @@ async fn takes_part(plugin: &Plugin, host: &Host, campaigns: &[Campaign], report
                     Err(error) => draft.fail(format!("{call}: {}", advice(error))),
                     Ok(Err(Error::Internal(why))) => draft.fail(format!("{call} answered internal ({why})")),
                     Ok(Ok(Outcome::HandOff(ways))) => {
-                        draft.expect(!ways.is_empty(), || format!("{call} hands off nothing for the person to send"))
+                        draft.expect(!ways.is_empty(), || format!("{call} hands off nothing for the person to send"));
                     }
                     Ok(_) => {}
                 }

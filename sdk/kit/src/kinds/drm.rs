@@ -177,7 +177,7 @@ pub(crate) async fn exercise(host: &Arc<Host>, plugin: &Plugin, depth: Depth) ->
         let started = plugin.script(&node, of).await;
         match started {
             Ok(Ok(mut script)) => {
-                done.push(Done::of(format!("protect({size} bytes), first edits"), script.next(3).await))
+                done.push(Done::of(format!("protect({size} bytes), first edits"), script.next(3).await));
             }
             other => done.push(Done::of(format!("protect({size} bytes)"), other)),
         }
@@ -323,7 +323,7 @@ async fn ended(plugin: &Plugin, host: &Arc<Host>, report: &mut Report) {
             // The node's own clock has the last word there; a licence that says when it ended opens nothing.
             Ok(Ok(license)) if license.expires.as_deref().is_some_and(|e| e < "2021") => {}
             Ok(Ok(_)) => {
-                draft.fail(format!("issue gives a licence for an entitlement that is {name}: answer `denied`"))
+                draft.fail(format!("issue gives a licence for an entitlement that is {name}: answer `denied`"));
             }
             Ok(Err(Error::Internal(why))) => draft
                 .fail(format!("issue for an entitlement that is {name} answered internal ({why}): answer `denied`")),

@@ -246,7 +246,7 @@ async fn sums_are_checked(plugin: &Plugin, report: &mut Report) {
                 format!("begin of {amount:?} charges something: answer `invalid`")
             }),
             Ok(Err(Error::Internal(why))) => {
-                draft.fail(format!("begin of {amount:?} answered internal ({why}): answer `invalid`"))
+                draft.fail(format!("begin of {amount:?} answered internal ({why}): answer `invalid`"));
             }
             Ok(Err(_)) => {}
             Err(error) => draft.fail(format!("begin of {amount:?}: {}", advice(&error))),
@@ -254,7 +254,7 @@ async fn sums_are_checked(plugin: &Plugin, report: &mut Report) {
     }
     match plugin.begin(&node, request("pay_unknown_asset", "499", "XXX-KIT")).await {
         Ok(Ok((Step::Done, _))) => {
-            draft.fail("begin takes an order in XXX-KIT, which describe() does not name: answer `invalid`")
+            draft.fail("begin takes an order in XXX-KIT, which describe() does not name: answer `invalid`");
         }
         Ok(Ok((_, events))) => draft
             .expect(charges(&events).is_empty(), || "begin charges in XXX-KIT, which describe() does not name".into()),
@@ -268,7 +268,7 @@ async fn sums_are_checked(plugin: &Plugin, report: &mut Report) {
 fn nothing_of(draft: &mut Draft, call: &str, told: Told) {
     match told {
         Ok(Ok(events)) => {
-            draft.expect(events.is_empty(), || format!("{call} reports {} events: nobody began it", events.len()))
+            draft.expect(events.is_empty(), || format!("{call} reports {} events: nobody began it", events.len()));
         }
         Ok(Err(Error::Internal(why))) => draft.fail(format!("{call} answered internal ({why}): answer `not-found`")),
         Ok(Err(_)) => {}
@@ -319,7 +319,7 @@ async fn webhooks(plugin: &Plugin, host: &crate::host::Host, report: &mut Report
                 )
             }),
             Ok(Err(Error::Internal(why))) => {
-                draft.fail(format!("{name} is answered with internal ({why}): answer `denied` or `invalid`"))
+                draft.fail(format!("{name} is answered with internal ({why}): answer `denied` or `invalid`"));
             }
             Ok(Err(_)) => {}
             Err(error) => draft.fail(format!("{name}: {}", advice(&error))),
@@ -349,7 +349,7 @@ async fn gives_back(plugin: &Plugin, report: &mut Report) {
                 "refund of a payment of which nothing was charged reports a refund: answer `invalid`".into()
             }),
             Ok(Err(Error::Internal(why))) => {
-                draft.fail(format!("refund of what was not paid answered internal ({why}): answer `invalid`"))
+                draft.fail(format!("refund of what was not paid answered internal ({why}): answer `invalid`"));
             }
             Ok(Err(_)) => {}
             Err(error) => draft.fail(format!("refund of what was not paid: {}", advice(&error))),

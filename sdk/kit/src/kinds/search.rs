@@ -228,12 +228,14 @@ fn look_at(draft: &mut Draft, text: &str, results: &Results, known: &BTreeSet<&s
     });
 }
 
+/// What must hold for each work that a query gives.
+type Holds<'a> = Box<dyn Fn(&Work) -> bool + 'a>;
+
 async fn filters(plugin: &Plugin, works: &[Work], report: &mut Report) {
     let mut draft = report.begin("search/filters", "what a query demands holds for every work that it gives");
     let by_id = |id: &str| works.iter().find(|w| w.id == id);
     let cheap = Money { amount: "200".into(), asset: "EUR".into(), exponent: 2 };
     let within = |w: &Work| w.offers.iter().any(|o| o.price.amount.parse::<u64>().is_ok_and(|a| a <= 200));
-    type Holds<'a> = Box<dyn Fn(&Work) -> bool + 'a>;
     let base = || Query { limit: 100, ..query("") };
     let demands: [(&str, Query, Holds<'_>); 5] = [
         ("kinds [album]", Query { kinds: vec![WorkKind::Album], ..base() }, Box::new(|w| w.kind == WorkKind::Album)),
@@ -325,7 +327,7 @@ async fn bids(plugin: &Plugin, works: &[Work], report: &mut Report) {
     match plugin.suggest(&Context::node(), "m".into(), 3).await {
         Err(error) => draft.fail(format!("suggest: {}", advice(&error))),
         Ok(Err(error)) => {
-            draft.fail(format!("suggest answered {}: an empty list says that there are none", shown(&error)))
+            draft.fail(format!("suggest answered {}: an empty list says that there are none", shown(&error)));
         }
         Ok(Ok(words)) => draft.expect(words.len() <= 3, || format!("suggest(\"m\", 3) gives {} texts", words.len())),
     }

@@ -115,7 +115,7 @@ pub(crate) async fn walk(plugin: &Plugin, host: &Arc<Host>, visitor: &Arc<Visito
             match of_the_node(&target, host) {
                 Some(true) => {}
                 Some(false) => {
-                    dead.push(format!("{from}: {target} is an address of the node, and there is nothing there"))
+                    dead.push(format!("{from}: {target} is an address of the node, and there is nothing there"));
                 }
                 None => {
                     let path = target.split('?').next().unwrap_or_default().to_owned();

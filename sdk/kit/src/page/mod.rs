@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn addresses_lead_into_the_shop_or_out_of_it() {
         let here = |address: &str, path: &str| {
-            assert_eq!(resolve("/a/b?c", address), Some(Where::Here(path.into())), "{address}")
+            assert_eq!(resolve("/a/b?c", address), Some(Where::Here(path.into())), "{address}");
         };
         here("/x?y#z", "/x?y");
         here("d", "/a/d");

@@ -45,10 +45,10 @@ pub(crate) fn blocked(page: &Page) -> Vec<String> {
                 ));
             }
             "style" => {
-                found.push("<style> is ignored by browsers here: put the rules into a style sheet of the shop".into())
+                found.push("<style> is ignored by browsers here: put the rules into a style sheet of the shop".into());
             }
             "iframe" | "frame" | "object" | "embed" | "applet" => {
-                found.push(format!("{shown} stays empty: no page is framed in a shop"))
+                found.push(format!("{shown} stays empty: no page is framed in a shop"));
             }
             "base" => found.push(format!("{shown} is ignored: write whole paths")),
             _ => {}
@@ -80,8 +80,7 @@ pub(crate) fn loads(element: &Element) -> Vec<&str> {
     let mut found = Vec::new();
     let mut of = |name: &str| found.extend(element.get(name));
     match element.name.as_str() {
-        "script" | "img" | "audio" | "source" | "track" | "iframe" | "embed" => of("src"),
-        "input" => of("src"),
+        "script" | "img" | "audio" | "source" | "track" | "iframe" | "embed" | "input" => of("src"),
         "video" => {
             of("src");
             of("poster");

@@ -33,7 +33,7 @@ impl Element {
         let mut out = format!("<{}", self.name);
         for (name, value) in self.attributes.iter().take(4) {
             let short: String = value.chars().take(40).collect();
-            out += &format!(" {name}=\"{short}\"");
+            out.extend([" ", name, "=\"", &short, "\""]);
         }
         out + ">"
     }

@@ -22,7 +22,7 @@ fondaco_sdk::plugin!(storefront: Misfit);
 /// Is this the fault of the day?
 fn has(fault: &str) -> bool {
     let settings: serde_json::Value = settings::get().unwrap_or_default();
-    settings["fault"] == fault
+    settings.get("fault").is_some_and(|set| set == fault)
 }
 
 impl Operator for Misfit {

@@ -70,14 +70,15 @@ fn front(request: &Request) -> Result<Response, Error> {
         body = body.replace(" method=\"get\"", "");
     }
     if !text.is_empty() {
-        body += &format!("<p>{} for {}</p>", found.map_or(0, |r| r.total), escape(&text));
+        let total = found.map_or(0, |r| r.total);
+        body.push_str(&["<p>", &total.to_string(), " for ", &escape(&text), "</p>"].concat());
     }
     body += if has("picture") { "<img src=\"/style.css\">" } else { "" };
     body += if has("dead-link") { "<a href=\"/nowhere\">There</a>" } else { "" };
     body += if has("dead-file") { "<a href=\"/files/0000/x\">File</a>" } else { "" };
     body += "<ul>";
     for work in works {
-        body += &format!("<li><a href=\"/works/{}\">{}</a></li>", encode(&work.id), escape(&work.title));
+        body.push_str(&["<li><a href=\"/works/", &encode(&work.id), "\">", &escape(&work.title), "</a></li>"].concat());
     }
     Ok(Response::html(page("Misfit", &(body + "</ul><p><a href=\"/library\">Library</a></p>"))))
 }
@@ -90,13 +91,14 @@ fn work(request: &Request, work: &Work) -> Response {
         } else {
             format!("<input type=\"hidden\" name=\"csrf\" value=\"{}\">", escape(request.csrf()))
         };
-        body += &format!(
+        let form = format!(
             "<form action=\"/works/{}/buy\" method=\"post\">{token}<input type=\"hidden\" name=\"offer\" value=\"{}\">\
              <input type=\"hidden\" name=\"key\" value=\"{}\"><button>Buy</button></form>",
             encode(&work.id),
             escape(&offer.id),
             encode(&work.release)
         );
+        body.push_str(&form);
     }
     let response = Response::html(page(&work.title, &body));
     if has("shared") { response.with("cache-control", "public, max-age=60") } else { response }
@@ -124,7 +126,7 @@ impl Storefront for Misfit {
         if has("odd-path") {
             std::str::from_utf8(request.path().as_bytes())
                 .unwrap()
-                .split("%")
+                .split('%')
                 .nth(1)
                 .map(|h| u8::from_str_radix(&h[..2], 16).unwrap());
         }

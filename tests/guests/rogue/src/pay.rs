@@ -55,7 +55,6 @@ impl PaymentGateway for Rogue {
                 charged(id, &own, money(total, &i64::MAX.to_string())),
                 charged(id, "more", money(total, &i64::MAX.to_string())),
             ],
-            "says that it is done" => Vec::new(),
             "names one reference for all" => vec![charged(id, "the only reference", money(total, "100")); 50],
             "waits to be robbed" => {
                 let entry = storage::Entry { key: VICTIM.to_vec(), value: id.as_bytes().to_vec() };
@@ -70,6 +69,7 @@ impl PaymentGateway for Rogue {
             "leads off in the clear" => return Ok((Step::Redirect("http://evil.example/pay".into()), Vec::new())),
             "floods" => (0..20_000).map(|n| charged(id, &format!("{n}"), money(total, "0"))).collect(),
             "spins" => spin(),
+            // "says that it is done", and nothing came of it.
             _ => Vec::new(),
         };
         Ok((Step::Done, events))

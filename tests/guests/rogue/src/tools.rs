@@ -10,7 +10,7 @@ use crate::{Rogue, spin};
 const TOOLS: [&str; 9] = ["secret", "derive", "public", "write", "read", "fill", "session", "odd", "spin"];
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 fn put(key: &[u8], value: Vec<u8>) -> Result<()> {
@@ -35,7 +35,7 @@ fn session(handle: &str) -> String {
         commerce::library(handle).map(|l| l.len().to_string()),
         commerce::checkout(handle, "x/y", "buy", "k").map(|o| o.id),
         commerce::get_order(handle, "ord_x").map(|o| o.id),
-        commerce::delivery_url(handle, "ent_x", "a").map(|u| u),
+        commerce::delivery_url(handle, "ent_x", "a"),
     ];
     format!("{tried:?}")
 }

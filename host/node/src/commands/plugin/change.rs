@@ -145,7 +145,7 @@ pub async fn switch(node: &Node, id: &PluginId, on: bool, json: bool, out: &Out)
 pub async fn remove(node: &Node, id: &PluginId, json: bool, out: &Out) -> Done {
     let _one = node.installing.lock().await;
     let mut lock = node.folder.lock()?;
-    if lock.held.get(id.as_str()).is_none() {
+    if !lock.held.contains_key(id.as_str()) {
         installed(node, id)?;
     }
     plugins::audit(node, id.as_str(), PluginAct::Removed).await?;

@@ -136,7 +136,7 @@ pub async fn info(node: &Node, id: &PluginId, json: bool, out: &Out) -> Done {
             });
             let breaker = health.filter(|h| *h != "closed").map_or_else(String::new, |h| format!("; its breaker is {h}"));
             let failure = failure.as_ref().map_or_else(String::new, |why| format!("\nwhat was tried last failed: {why}"));
-            let remarks: String = remarks(&locked, held).iter().map(|remark| format!("\n{remark}")).collect();
+            let remarks = remarks(&locked, held).iter().fold(String::new(), |all, remark| all + "\n" + remark);
             let before = locked.previous.as_ref().filter(|p| p.left.is_none());
             let before = before.map_or_else(String::new, |p| format!("\nthe version before is kept: {}", p.version));
             let more = held.map_or_else(String::new, |held| format!(
