@@ -95,7 +95,7 @@ struct Node {
 pub fn check() -> Result<()> {
     let text = program::answer(workspace::cargo().args(["metadata", "--format-version=1", "--locked"]))?;
     let metadata: Metadata = serde_json::from_str(&text)?;
-    let broken = broken(&metadata);
+    let broken = broken(&metadata, &built()?);
     if broken.is_empty() {
         println!("{} crates, all within the rules", metadata.packages.len());
         return Ok(());
@@ -103,10 +103,20 @@ pub fn check() -> Result<()> {
     bail!("{}", broken.join("\n"))
 }
 
-fn broken(metadata: &Metadata) -> Vec<String> {
+/// Every crate that is really built, for whatever target, as `name vX.Y.Z`. The lock file and `cargo metadata` also name
+/// crates of features that nobody asked for.
+fn built() -> Result<BTreeSet<String>> {
+    let mut tree = workspace::cargo();
+    tree.args(["tree", "--locked", "--workspace", "--target", "all", "--edges", "all"]);
+    let text = program::answer(tree.args(["--prefix", "none", "--format", "{p}"]))?;
+    Ok(text.lines().map(|line| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ")).collect())
+}
+
+fn broken(metadata: &Metadata, built: &BTreeSet<String>) -> Vec<String> {
     let ours = |p: &&Package| metadata.workspace_members.contains(&p.id);
     let mut broken: Vec<String> = metadata.packages.iter().filter(ours).flat_map(|p| arrows(metadata, p)).collect();
-    broken.extend(metadata.packages.iter().filter(|p| !ours(p)).filter_map(licence));
+    let is_built = |p: &&Package| built.contains(&format!("{} v{}", p.name, p.version));
+    broken.extend(metadata.packages.iter().filter(|p| !ours(p)).filter(is_built).filter_map(licence));
     for package in &metadata.packages {
         if OUT.contains(&package.name.as_str()) {
             broken.push(format!("{} {} is in the tree, and must stay out", package.name, package.version));
@@ -200,10 +210,13 @@ mod tests {
 
     fn check(packages: &[serde_json::Value], ours: &[&str], edges: &[(&str, &[&str])]) -> Vec<String> {
         let nodes: Vec<_> = edges.iter().map(|(id, to)| serde_json::json!({ "id": id, "dependencies": to })).collect();
-        broken(&metadata(
+        let metadata = metadata(
             &serde_json::json!({ "packages": packages, "workspace_members": ours, "resolve": { "nodes": nodes } })
                 .to_string(),
-        ))
+        );
+        let built = metadata.packages.iter().filter(|p| p.name != "never-built");
+        let built = built.map(|p| format!("{} v{}", p.name, p.version)).collect();
+        broken(&metadata, &built)
     }
 
     #[test]
@@ -241,8 +254,10 @@ mod tests {
             package("http", "0.2.0", "MIT", &[]),
             package("openssl", "0.10.0", "Apache-2.0", &[]),
             package("other", "1.0.0", "SSPL-1.0", &[]),
+            package("never-built", "1.0.0", "BUSL-1.1", &[]),
         ];
         let found = check(&packages, &[], &[]).join("\n");
+        assert!(!found.contains("never-built"), "{found}");
         for words in ["http is in the tree 2 times: 1.0.0, 0.2.0", "openssl 0.10.0 is in the tree", "\"SSPL-1.0\""] {
             assert!(found.contains(words), "{found}");
         }
