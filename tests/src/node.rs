@@ -20,12 +20,21 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A deployment's folder.
 #[derive(Clone, Debug)]
-pub struct Deployment(PathBuf);
+pub struct Deployment {
+    folder: PathBuf,
+    /// The `fondaco` that acts on it, where it is not the one that was built beside this program.
+    program: Option<PathBuf>,
+}
 
 impl Deployment {
     /// An existing one.
     pub fn at(folder: &Path) -> Self {
-        Self(folder.to_owned())
+        Self { folder: folder.to_owned(), program: None }
+    }
+
+    /// The same folder, with another `fondaco`: a release build, say.
+    pub fn with_program(self, program: PathBuf) -> Self {
+        Self { program: Some(program), ..self }
     }
 
     /// Makes one with `fondaco init`.
@@ -37,13 +46,14 @@ impl Deployment {
 
     /// Its folder.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.folder
     }
 
     /// `fondaco -C <folder> …`
     pub fn command(&self) -> Result<Command> {
-        let mut command = Command::new(workspace::fondaco()?);
-        command.arg("-C").arg(&self.0);
+        let program = self.program.clone().map_or_else(workspace::fondaco, Ok)?;
+        let mut command = Command::new(program);
+        command.arg("-C").arg(&self.folder);
         Ok(command)
     }
 
@@ -91,10 +101,10 @@ impl Deployment {
         let mut command = self.command()?;
         command.args(["--json", "up", "--listen", "127.0.0.1:0"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let log = fs::File::create(self.0.join("node.log"))?;
+        let log = fs::File::create(self.folder.join("node.log"))?;
         let mut child = command.stderr(log).spawn().with_context(|| program::show(&command))?;
         let stdout = child.stdout.take().context("the node has no standard output")?;
-        let log = self.0.join("node.log");
+        let log = self.folder.join("node.log");
         let mut running = Running { child, url: String::new(), swarm: Vec::new(), log };
         for line in BufReader::new(stdout).lines() {
             let line: Value = serde_json::from_str(&line?)?;
@@ -121,6 +131,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it wrote to its log.
     pub fn log(&self) -> Result<String> {
         Ok(program::tail(&fs::read_to_string(&self.log)?, 40))

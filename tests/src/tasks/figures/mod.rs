@@ -1,4 +1,8 @@
-//! `cargo figures`: every benchmark of the workspace, one after the other, on the release profile.
+//! `cargo figures`: every benchmark of the workspace, one after the other, on the release profile; and, with `--peers`,
+//! whole programs beside those of others.
+
+mod measure;
+mod peers;
 
 use std::process::ExitCode;
 
@@ -12,10 +16,19 @@ use crate::{program, workspace};
 pub struct Options {
     /// Only the benchmarks of these crates
     packages: Vec<String>,
+    /// Measure the whole node beside nginx, `wasmtime serve` and sendme, instead. Fetches and builds them, once
+    #[arg(long, conflicts_with = "packages")]
+    peers: bool,
+    /// How many works the catalogue has, with --peers
+    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    works: u32,
 }
 
 /// Runs the benchmarks.
 pub fn run(options: &Options) -> Result<ExitCode> {
+    if options.peers {
+        return peers::run(options.works).map(|()| ExitCode::SUCCESS);
+    }
     let metadata = program::answer(workspace::cargo().args(["metadata", "--no-deps", "--format-version=1"]))?;
     let metadata: Value = serde_json::from_str(&metadata)?;
     for (package, bench) in benches(&metadata).context("cargo metadata lists no packages")? {
