@@ -61,13 +61,10 @@ pub fn cover(work: &Work) -> Response {
     let seed = fnv1a(work.title.as_bytes());
     let [ground, ink, mark] = pick(&PALETTES, seed);
     let lines = lines_of(&work.title, if width < 500 { 12 } else { 16 }, 5);
-    let longest = lines.iter().map(|l| l.chars().count()).max().unwrap_or(1).max(1);
     let room = width - 80;
-    // A glyph of the display face is a little over half as wide as the type is high.
-    let fitting = room * 100 / (u32::try_from(longest).unwrap_or(60) * 56);
-    let type_size = fitting.clamp(26, 84);
-    // The small type is 22 high, and its glyphs about half as wide.
-    let creator = plain(&work.creators.join(", "), usize::try_from(room / 11).unwrap_or(42));
+    let longest = lines.iter().map(|l| set_width(l)).max().unwrap_or(1).max(1);
+    let type_size = (room * 100 / longest).clamp(12, 84);
+    let creator = shortened(&work.creators.join(", "), room * 100 / 22);
     let svg = html! {
         svg xmlns="http://www.w3.org/2000/svg" viewBox={ "0 0 " (width) " " (height) } width=(width) height=(height) {
             rect width=(width) height=(height) fill=(ground) {}
@@ -81,6 +78,42 @@ pub fn cover(work: &Work) -> Response {
         }
     };
     Response::new("image/svg+xml", svg.into_string()).cache(86_400)
+}
+
+/// How wide a line is when it is set, in hundredths of the type's size, and rather more than less: which face a browser
+/// has is not known here, so these are the widths of DejaVu Serif Bold, the widest of those that stand in for others.
+fn set_width(line: &str) -> u32 {
+    line.chars().map(glyph_width).sum()
+}
+
+const fn glyph_width(glyph: char) -> u32 {
+    match glyph {
+        'i' | 'j' | 'l' | '.' | ',' | ':' | ';' | '\'' | '|' | ' ' | '’' => 40,
+        'f' | 'r' | 't' | 'I' | 'J' | '(' | ')' | '-' | '!' => 54,
+        'm' | 'M' | 'W' | '…' => 113,
+        'w' | 'O' | 'Q' | 'G' | 'D' | 'H' | 'K' | 'N' | 'U' | '@' | '%' | '&' => 98,
+        '0'..='9' | 'a'..='z' => 73,
+        'A'..='Z' => 88,
+        // Others may be as wide as they are high, and capitals with marks are wider than most.
+        _ => 105,
+    }
+}
+
+/// As much of a line as fits into so many hundredths of its type's size.
+fn shortened(line: &str, room: u32) -> String {
+    let line = plain(line, 200);
+    if set_width(&line) <= room {
+        return line;
+    }
+    let (mut wide, mut kept) = (glyph_width('…'), String::new());
+    for glyph in line.chars() {
+        wide += glyph_width(glyph);
+        if wide > room {
+            break;
+        }
+        kept.push(glyph);
+    }
+    format!("{}…", kept.trim_end_matches([' ', ',']))
 }
 
 /// A figure in the lower part of a cover: grooves for what is heard, leaves for what is read, a lattice for what is played.
@@ -236,6 +269,17 @@ mod tests {
         assert_eq!(lines_of("a b c d", 1, 3), ["a", "b", "c…"]);
         assert!(lines_of("", 12, 5).is_empty());
         assert_eq!(plain("a\u{1}b\u{ffff}c", 9), "abc");
+    }
+
+    #[test]
+    fn covers_are_set_within_their_edges() {
+        // Widths in DejaVu Serif Bold, measured in units of a thousandth of the type's size.
+        for (line, measured) in [("Freedoom", 5596), ("Command: Music", 9749), ("Manual", 4233), ("WWWMMM", 6687)] {
+            assert!(set_width(line) * 10 >= measured, "{line}");
+        }
+        assert_eq!(shortened("Ian Jackson", 1500), "Ian Jackson");
+        let cut = shortened("Ian Jackson, Christian Schwarz, The Debian Policy Mailing List", 1450);
+        assert!(cut.starts_with("Ian Jackson, Chr") && cut.ends_with('…') && set_width(&cut) <= 1450, "{cut}");
     }
 
     #[test]
