@@ -207,7 +207,9 @@ mod tests {
         let good = "```text,file=a.txt\nhello\n```\n```sh,run\nmkdir b && cd b && cat ../a.txt\n```\n```text,says\nhello\n```\n\
                     ```sh,fails\ntest -e a.txt\n```\n";
         assert_eq!(carried_out(good).unwrap(), [1, 2, 1]);
-        for bad in ["```sh,run\nfalse\n```\n", "```sh,fails\ntrue\n```\n", "```sh,run\necho a\n```\n```text,says\nb\n```\n"] {
+        for bad in
+            ["```sh,run\nfalse\n```\n", "```sh,fails\ntrue\n```\n", "```sh,run\necho a\n```\n```text,says\nb\n```\n"]
+        {
             let error = format!("{:#}", carried_out(bad).unwrap_err());
             assert!(error.contains("chapter.md:"), "{error}");
         }

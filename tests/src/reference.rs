@@ -20,10 +20,9 @@ pub fn pages() -> Result<Vec<(PathBuf, String)>> {
 /// Every command of `fondaco` and `cargo fondaco`, as `--help` shows it on a terminal of 100 columns.
 fn commands() -> Result<String> {
     let mut page = String::from("# Commands\n\nGenerated from the programs' own `--help`.\n");
-    for (name, program, first) in [
-        ("fondaco", workspace::fondaco()?, &[][..]),
-        ("cargo fondaco", workspace::cargo_fondaco()?, &["fondaco"][..]),
-    ] {
+    for (name, program, first) in
+        [("fondaco", workspace::fondaco()?, &[][..]), ("cargo fondaco", workspace::cargo_fondaco()?, &["fondaco"][..])]
+    {
         command(&mut page, name, &program, first, 2)?;
     }
     Ok(page)
