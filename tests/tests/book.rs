@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use fondaco_tests::{book, bundles, reference, workspace};
+use fondaco_tests::{book, bundles, program, reference, tools, workspace};
 
 fn source() -> PathBuf {
     workspace::root().join("host/book/src")
@@ -96,5 +97,18 @@ fn the_reference_is_what_programs_and_schemas_say() -> Result<()> {
             page.display()
         );
     }
+    Ok(())
+}
+
+#[test]
+fn mdbook_makes_pages_of_it_and_has_nothing_to_say() -> Result<()> {
+    let pages = workspace::target()?.join("book-pages");
+    let mut mdbook = Command::new(tools::mdbook()?);
+    let made =
+        program::run(mdbook.arg("build").arg(workspace::root().join("host/book")).arg("--dest-dir").arg(&pages))?;
+    let said = made.stdout + &made.stderr;
+    ensure!(made.code == 0 && !said.contains("WARN") && !said.contains("ERROR"), "{said}");
+    let interface = fs::read_to_string(pages.join("reference/interface.html"))?;
+    ensure!(interface.contains("interface payment-gateway"), "the interface is not in the book");
     Ok(())
 }
