@@ -14,7 +14,7 @@ use crate::kinds::{self, Depth};
 use crate::report::{Draft, Report};
 
 /// What a slow node takes for each call: a page that asks a thousand things then meets its wall time.
-const SLOW: Duration = Duration::from_millis(10);
+const SLOW: Duration = Duration::from_millis(1);
 /// A quota that holds next to nothing, in bytes.
 const TINY: u64 = 64;
 /// Calls at once.
@@ -123,7 +123,7 @@ pub(crate) async fn conditions(bench: &Bench, calls: &Calls, report: &mut Report
         report,
         Mood::Slow(SLOW),
         "node/slow",
-        "it answers in time while each call of the node takes 10 ms",
+        "it answers in time while each call of the node takes a millisecond",
     )
     .await;
     full(bench, calls, report).await;

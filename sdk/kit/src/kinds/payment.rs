@@ -69,6 +69,7 @@ pub(crate) async fn exercise(plugin: &Plugin, depth: Depth) -> Vec<Done> {
     if depth == Depth::Brief {
         return done;
     }
+    done.push(Done::of("advance(no field at all)", plugin.advance(&node, "pay_1".into(), vec![]).await));
     for (name, text) in texts() {
         let fields = vec![field("code", &text), field(&text, "x"), field("code", "again")];
         done.push(Done::of(format!("advance(payment {name})"), plugin.advance(&node, text.clone(), vec![]).await));
