@@ -63,7 +63,8 @@ pub fn without_crate(command: &mut Command) {
 /// Builds `fondaco` and `cargo-fondaco`. Who sits before it sees cargo's own progress.
 pub fn build() -> Result<()> {
     let mut command = cargo();
-    command.args(["build", "-p", "fondaco", "-p", "cargo-fondaco"]);
+    // All of the workspace's, so that dependencies have the features that they have in the tests, and are compiled once.
+    command.args(["build", "--workspace", "--bins"]);
     if std::io::stderr().is_terminal() {
         eprintln!();
     } else {

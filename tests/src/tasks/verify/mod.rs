@@ -158,7 +158,9 @@ fn nodes() -> Result<()> {
     tools::python()?;
     let mut command = workspace::cargo();
     if has_nextest()? {
-        command.args(["nextest", "run", "--no-fail-fast", "-p", "fondaco-tests", "-E", "kind(test)"]);
+        // Of the whole workspace, so that what the step before compiled still holds.
+        let filter = "package(fondaco-tests) and kind(test)";
+        command.args(["nextest", "run", "--no-fail-fast", "--workspace", "-E", filter]);
     } else {
         command.args(["test", "--quiet", "-p", "fondaco-tests", "--tests"]);
     }
