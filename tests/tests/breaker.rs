@@ -11,7 +11,7 @@ use serde_json::Value;
 
 const ID: &str = "org.fondaco.hostile-shop";
 const MANIFEST: &str = "schema = 1\nid = \"org.fondaco.hostile-shop\"\nversion = \"1.0.0\"\nkind = \"storefront\"\n\
-    api = \"^0.1\"\ncomponent = \"plugin.wasm\"\nlicense = \"MIT\"\n[text.en]\nname = \"Hostile\"\nsummary = \"Fails\"\n";
+    api = \"^0.1\"\ncomponent = \"plugin.wasm\"\nlicense = \"MIT\"\n[text.en]\nname = \"Hostile\"\nsummary = \"Fails\"\n[capabilities.commerce]\n";
 
 /// The hostile storefront as a bundle that the node trusts.
 fn bundle(node: &TestNode) -> Result<std::path::PathBuf> {

@@ -91,7 +91,7 @@ fn on_the_disk(disk: &Path) -> Result<()> {
 
     // Publishing: less room than the file has.
     let ballast = Ballast::leave(disk, 2 << 20)?;
-    says(&node.deployment.run(&["publish", &large])?, &["large.bin"])?;
+    says(&node.deployment.run(&["publish", &large])?, &["the disk is full", "free some space"])?;
     ensure!(node.deployment.json(&["works"])? == before, "a publish that failed left a work");
     // Installing: none at all.
     ballast.lift()?;

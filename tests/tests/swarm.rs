@@ -212,7 +212,11 @@ fn what_is_sold_without_a_lock_is_not_passed_on() -> Result<()> {
 #[test]
 fn the_ciphertext_of_a_sealed_work_is_for_everybody_and_its_sale_for_its_publisher() -> Result<()> {
     let with_plugins = |more: &str| -> Result<TestNode> {
-        let node = TestNode::new()?;
+        // Not copies of one folder: those would be one node twice.
+        let node = TestNode::bare()?;
+        for bundle in &node.bundles {
+            node.deployment.install(&bundle.file)?;
+        }
         join(&node.deployment, more)?;
         Ok(node)
     };

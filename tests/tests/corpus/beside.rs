@@ -144,7 +144,7 @@ pub fn storefront_beside_files() -> Result<Outcome> {
     let outcome = siege(&running, &attacks, &honest)?;
     // It is out of order for a while, and says so at once; the operator may start it anew.
     ensure!(
-        Visitor::new(&running.url).get("/honest")?.status == 502,
+        Visitor::new(&running.url).get("/honest")?.status == 503,
         "a storefront that fails all the time is still asked"
     );
     node.deployment.ok(&["plugin", "disable", SHOP])?;

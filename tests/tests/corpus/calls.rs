@@ -86,7 +86,11 @@ impl Write for Log {
 fn printed() -> Result<String> {
     let log = Log::default();
     let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
     tracing::subscriber::set_global_default(subscriber)?;
     run(async {
         let plugin = load(guests::component("hostile")?, patient()).await?;

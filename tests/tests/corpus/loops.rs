@@ -34,42 +34,6 @@ pub fn loop_in_post_return() -> Result<Outcome> {
     stopped(search(&Parts { fields: &clean, ..Parts::default() })?, "any text", quick())
 }
 
-/// A DRM scheme that drops a script of its own while it is asked for one. The node itself drops none: a script's store
-/// goes away as a whole, and no code of the guest runs for that.
-pub fn loop_in_destructor() -> Result<Outcome> {
-    let own = "fondaco:plugin/drm-scheme@0.2.0";
-    let by_pointer = ["personalise", "issue", "register", "renew", "give-back", "revoke", "open"];
-    let rest = by_pointer.iter().fold(String::new(), |rest, name| {
-        rest + &format!("(func (export \"{own}#{name}\") (param i32) (result i32) unreachable)\n")
-    });
-    let sixteen = "i32 ".repeat(16);
-    let scheme = component(
-        &format!(
-            r#"(module
-  (import "[export]{own}" "[resource-new]script" (func $new (param i32) (result i32)))
-  (import "[export]{own}" "[resource-drop]script" (func $drop (param i32)))
-  (memory (export "memory") 2)
-  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 65536)
-  (func (export "{own}#[dtor]script") (param i32) {FOREVER})
-  (func (export "{own}#[method]script.next") (param i32 i32) (result i32) unreachable)
-  (func (export "{own}#describe") (result i32) unreachable)
-  (func (export "{own}#protect") (param i32) (result i32) (call $drop (call $new (i32.const 1))) unreachable)
-  (func (export "{own}#status") (param {sixteen}) (result i32) unreachable)
-  (func (export "{own}#trace") (param i32 i32) (result i32) unreachable)
-  {rest})"#
-        ),
-        "drm",
-    )?;
-    run(async {
-        let plugin = runtime()?.load(spec(scheme, PluginKind::Drm, &[], quick(), Arc::new(Lender::default()))).await?;
-        let of = ScriptOf::Protect(Box::new(work()), file(), terms());
-        match plugin.script(&Context::node(), of).await {
-            Err(error) => Ok(Outcome::Stopped(error.to_string())),
-            Ok(_) => bail!("the destructor came to an end"),
-        }
-    })
-}
-
 fn file() -> FileInfo {
     FileInfo {
         path: "a.bin".into(),

@@ -69,6 +69,8 @@ fn prove(row: &Row, attack: fn() -> Result<Outcome>) -> Result<()> {
         Outcome::Refused(words) => (End::Refused, words),
         Outcome::Harmless(words) => (End::Harmless, words),
     };
+    // What is going on is told on lines of its own; the sentence is the last.
+    let words = words.trim().lines().last().unwrap_or_default().to_owned();
     println!("{} (threats {:?}): {}\n  {end:?}: {words}", row.id, row.threats, row.attack);
     ensure!(end == row.end, "{} ended as {end:?}, and {:?} was expected: {words}", row.id, row.end);
     for said in row.says {
@@ -106,7 +108,6 @@ corpus! {
     loop_in_initialize [1] "a component's constructor never returns" => Stopped ["instantiation", "raise limits.deadline"] in loops;
     loop_in_realloc [1] "making room for an argument never ends" => Stopped ["find", "raise limits.deadline"] in loops;
     loop_in_post_return [1] "cleaning up after the answer never ends" => Stopped ["find", "raise limits.deadline"] in loops;
-    loop_in_destructor [1] "dropping a resource never ends" => Stopped ["script", "raise limits.deadline"] in loops;
     bulk_operations [2] "memory.fill of 32 MiB, again and again" => Stopped ["find", "raise limits.deadline"] in loops;
     park_in_a_call_of_the_node [3] "waits in a function of the node that does not return" => Stopped ["did not answer within", "raise limits.wall"] in loops;
     park_in_a_sleep [3] "sleeps for a minute" => Stopped ["did not answer within", "raise limits.wall"] in loops;
@@ -117,8 +118,8 @@ corpus! {
     memory_bombs_side_by_side [4] "a hundred of them at once" => Harmless ["100 bombs", "MiB resident"] in memory;
     memory_grow_to_the_end [4] "memory.grow to 4 GiB" => Harmless ["refused to grow"] in memory;
     memory_declared_huge [4] "a module that declares 4 GiB" => Refused ["memory", "nothing that runs is touched"] in memory;
-    many_memories [5] "a component of a hundred memories" => Refused ["memories", "nothing that runs is touched"] in memory;
-    many_tables [5] "a component of a hundred tables" => Refused ["tables", "nothing that runs is touched"] in memory;
+    many_memories [5] "a component of a hundred memories" => Refused ["100 core module instances", "nothing that runs is touched"] in memory;
+    many_tables [5] "a component of a hundred tables" => Refused ["100 core module instances", "nothing that runs is touched"] in memory;
     many_instances [5] "a component of two thousand instances" => Refused ["instances", "nothing that runs is touched"] in memory;
     table_grow_to_the_end [6] "table.grow by 2^32 - 1" => Harmless ["refused to grow"] in memory;
     table_declared_huge [6] "a module that declares nine million elements" => Refused ["table", "nothing that runs is touched"] in memory;
@@ -171,7 +172,7 @@ corpus! {
     core_module [17] "a core module and no component" => Refused ["core module", "wasm-tools component new"] in compiling;
     cut_short [17, 43] "half a component" => Refused ["cut short or no WebAssembly"] in compiling;
     no_bytes [17] "nothing at all" => Refused ["nothing that runs is touched"] in compiling;
-    no_webassembly [17] "a program for this machine" => Refused ["no WebAssembly"] in compiling;
+    no_webassembly [17] "a program for this machine" => Refused ["could not be compiled"] in compiling;
 
     // What is kept.
     key_space_escape [21] "keys that look like another plugin's" => Harmless ["0 aliases"] in spaces;
@@ -209,8 +210,8 @@ corpus! {
     leads_off_in_the_clear [61] "a redirect to another site without TLS" => Harmless ["nothing granted", "no such link"] in market;
 
     // Sealing.
-    script_outside_the_file [11] "copies bytes that the file does not have" => Refused ["the script names bytes"] in market;
-    script_that_overflows [11] "copies 2^64 bytes from 2^64" => Refused ["the script names bytes"] in market;
+    script_outside_the_file [11] "copies bytes that the file does not have" => Refused ["the script makes more than"] in market;
+    script_that_overflows [11] "copies 2^64 bytes from 2^64" => Refused ["the script makes more than"] in market;
     script_with_a_short_key [11] "seals with a key of five bytes" => Refused ["does not fit"] in market;
     script_that_bombs [43] "inserts a mebibyte without end" => Refused ["it was stopped"] in market;
     script_with_a_long_insert [10] "inserts more than is allowed at once" => Refused ["at once"] in market;

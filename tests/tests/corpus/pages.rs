@@ -106,7 +106,7 @@ pub fn status_that_is_no_answer() -> Result<Outcome> {
 fn failing(path: &str) -> Result<Outcome> {
     let (_node, running, mut visitor) = shop()?;
     let answer = visitor.get(path)?;
-    ensure!(answer.status == 502, "{path} answers {}", answer.status);
+    ensure!(answer.status == 503, "{path} answers {}", answer.status);
     ensure!(answer.header("content-type") == Some("application/problem+json"), "{answer:?}");
     ensure!(!answer.text().contains("wasm"), "the visitor is told what the operator is: {}", answer.text());
     ensure!(visitor.get("/honest")?.text() == "/honest", "the next page does not come");
