@@ -134,7 +134,16 @@ fn running(node: &TestNode, disk: &Path, large: &str) -> Result<()> {
     says(&node.deployment.run(&["publish", large])?, &[])?;
     ballast.lift()?;
 
-    // And then all goes on, without a restart.
+    // A log that could not be written is not written to again by that process: the node says so until it is started anew,
+    // and then all goes on.
+    ensure!(
+        http::send(&host, "GET", "/healthz", &[], b"")?.status == 503,
+        "a node whose log stopped calls itself well"
+    );
+    running.kill()?;
+    let running = node.deployment.up()?;
+    let host = running.url.trim_start_matches("http://").to_owned();
+    buyer.moved_to(&running.url);
     let answer = buyer.submit(&form)?;
     ensure!(answer.status == 200, "{} {}\n{}", answer.status, answer.text(), running.log()?);
     ensure!(buyer.library()?.len() == 1, "the right that was bought is not there");

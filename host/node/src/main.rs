@@ -75,6 +75,8 @@ fn log(verbose: u8, is_node: bool) -> Result<(), String> {
         _ => "trace",
     };
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    // Colours are for people: in a file they are noise around what is searched for.
+    let lines = lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
     let registry = tracing_subscriber::registry().with(lines.with_filter(EnvFilter::new(level)));
     #[cfg(feature = "otel")]
     let registry = registry.with(match std::env::var(otel::ENDPOINT) {

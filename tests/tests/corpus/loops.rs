@@ -1,14 +1,9 @@
 //! Loops in every place where a component's code runs, and waiting without end.
 
-use std::sync::Arc;
-
-use anyhow::{Result, bail, ensure};
-use fondaco_runtime::wit::types::{FileInfo, FileRole, Terms, Work, WorkKind};
-use fondaco_runtime::{Context, ScriptOf};
-use fondaco_schemas::PluginKind;
+use anyhow::{Result, ensure};
 
 use crate::Outcome;
-use crate::stand::{Lender, Parts, component, quick, refused, run, runtime, search, spec, stopped, stopped_guest};
+use crate::stand::{Parts, quick, refused, search, stopped, stopped_guest};
 
 const FOREVER: &str = "(loop br 0)";
 
@@ -32,49 +27,6 @@ pub fn loop_in_post_return() -> Result<Outcome> {
     let clean =
         format!("(func (export \"cabi_post_fondaco:plugin/search-provider@0.2.0#find\") (param i32) {FOREVER})");
     stopped(search(&Parts { fields: &clean, ..Parts::default() })?, "any text", quick())
-}
-
-fn file() -> FileInfo {
-    FileInfo {
-        path: "a.bin".into(),
-        hash: "0".repeat(64),
-        size: 3,
-        media_type: "application/octet-stream".into(),
-        role: FileRole::Content,
-        protection: None,
-        title: None,
-        duration_ms: None,
-    }
-}
-
-fn terms() -> Terms {
-    Terms {
-        scheme: None,
-        lasts: None,
-        devices: None,
-        territories: Vec::new(),
-        available_from: None,
-        available_until: None,
-    }
-}
-
-fn work() -> Work {
-    Work {
-        id: "x/y".into(),
-        release: "0".repeat(64),
-        kind: WorkKind::Other,
-        title: "T".into(),
-        creators: Vec::new(),
-        description: String::new(),
-        language: None,
-        tags: Vec::new(),
-        license: None,
-        credits: Vec::new(),
-        published: "2026-01-01T00:00:00Z".into(),
-        files: vec![file()],
-        offers: Vec::new(),
-        metadata: "{}".into(),
-    }
 }
 
 pub fn bulk_operations() -> Result<Outcome> {
