@@ -176,7 +176,8 @@ fn import(shop: &Deployment, peers: &Peers, scratch: &Path) -> Result<()> {
         command.arg("-C").arg(fresh.path()).arg("--json").arg("publish").arg(&source);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
         let (cpu, mib) = to_its_end(child).with_context(|| format!("run {run}: {}", program::show(&command)))?;
-        (ours.push(cpu), peak.push(mib));
+        ours.push(cpu);
+        peak.push(mib);
         program::remove(&folder)?;
         theirs.push(sendme(&peers.sendme, &source.join("big.bin"), scratch)?);
     }
@@ -297,7 +298,7 @@ fn files(node: &Running, shop: &Deployment, scratch: &Path) -> Result<()> {
         b.push(download(&nginx_ids, &format!("{theirs}/big.bin"), &range, SIZE - 1)?);
     }
     let of = |runs: &[(f64, f64)], get: fn(&(f64, f64)) -> f64| median(runs.iter().map(get).collect());
-    let rate = |wall: f64| (SIZE >> 20) as f64 / wall;
+    let rate = |wall: f64| 1024.0 / wall;
     let (ours, its) = (rate(of(&a, |r| r.0)), rate(of(&b, |r| r.0)));
     row(
         "1 GiB range, one connection / nginx",
