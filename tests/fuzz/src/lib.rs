@@ -37,7 +37,7 @@ pub fn bundle(data: &[u8]) {
     static TRUST: LazyLock<(KeyPair, TrustStore)> = LazyLock::new(|| {
         let key = KeyPair::from_seed(&[1; 32]).expect("a key");
         let text = format!(
-            "serial = 1\n[[publishers]]\nname = \"x\"\nprefixes = [\"org\"]\nkinds = [\"search\", \"storefront\", \"payment\", \"drm\", \"advocacy\"]\n\
+            "serial = 1\n[[publishers]]\nname = \"x\"\nprefixes = [\"org.fondaco\", \"org.example\"]\nkinds = [\"search\", \"storefront\", \"payment\", \"drm\", \"advocacy\"]\n\
              [[publishers.keys]]\nkey = \"{}\"\n",
             key.public()
         );
@@ -45,7 +45,10 @@ pub fn bundle(data: &[u8]) {
         (key, trust)
     });
     let (key, trust) = &*TRUST;
-    let host = Host { api: vec![semver::Version::new(0, 1, 0)], now: time::OffsetDateTime::UNIX_EPOCH };
+    let host = Host {
+        api: vec![semver::Version::new(0, 1, 0), semver::Version::new(0, 2, 0)],
+        now: time::OffsetDateTime::UNIX_EPOCH,
+    };
     if let Ok(read) = Bundle::parse(data.to_vec()) {
         let files = read.paths().map(|p| (p.clone(), read.get(p.as_str()).expect("it is listed").to_vec())).collect();
         assert_eq!(pack(&files).expect("what was read can be packed"), data, "an archive has one form");
