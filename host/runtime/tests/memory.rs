@@ -54,6 +54,9 @@ async fn a_hundred_memory_bombs_stay_below_half_a_gibibyte_and_an_honest_plugin_
     // How much each gets depends on how many are at it in the same moment: together they take more than there is at once.
     let together: u64 = hoarded.iter().sum();
     assert!(together > 256, "no bomb went off: {hoarded:?}");
+    // By itself a bomb is no dud.
+    let alone = find(&bombs[0], "hoard").await.unwrap().unwrap();
+    assert!(alone[0].parse::<u64>().unwrap() > 20, "a bomb alone got {alone:?} MiB");
     assert!(most < 512 << 20, "{} MiB at the most, {} before; hoarded {hoarded:?}", most >> 20, before >> 20);
     assert!(most > before, "nothing was measured");
 }
