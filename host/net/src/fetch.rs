@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::net::Net;
+use crate::pex::At;
 use crate::plan::{Key, Plan, SourceId, UNIT_GROUPS, Unit};
 use crate::source::{Ended, Source};
 
@@ -34,6 +35,11 @@ const MOST_COMPLETING: usize = 16;
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// How long the first answer to that is waited for when there is no other source.
 const FIRST_ANSWER: Duration = Duration::from_secs(20);
+
+/// When sources are asked first who else shares the release, how many of them, and how often.
+const EXCHANGE_FIRST: Duration = Duration::from_secs(1);
+const EXCHANGE_WITH: usize = 4;
+const EXCHANGE_AGAIN: Duration = Duration::from_secs(30);
 
 /// A file to fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,6 +213,7 @@ pub(crate) fn start(net: Net, files: Vec<Want>, key: Option<ReleaseId>, peers: V
         candidates: HashMap::new(),
         fresh: VecDeque::new(),
         working: JoinSet::new(),
+        exchanging: JoinSet::new(),
         imported: Vec::new(),
         left: job.files.len(),
     };
@@ -231,6 +238,8 @@ struct Run {
     /// Whom to try next, and when.
     fresh: VecDeque<(Instant, PeerId)>,
     working: JoinSet<(PeerId, Ended)>,
+    /// Sources that were asked who else shares the release.
+    exchanging: JoinSet<Vec<At>>,
     imported: Vec<Imported>,
     left: usize,
 }
@@ -244,15 +253,17 @@ impl Run {
         let mut told = HashSet::new();
         let (found, mut finding) = mpsc::channel::<(PeerId, Vec<Multiaddr>)>(32);
         for (peer, addresses) in peers {
-            self.candidate(peer, addresses);
+            self.candidate(peer, addresses, true);
         }
         let mut feeding = JoinSet::new();
         feeding.spawn(feed(self.net.clone(), Arc::clone(&self.job)));
         let mut completing: JoinSet<Result<Imported>> = JoinSet::new();
         let mut ask = tokio::time::interval(ASK_AGAIN);
         let begun = Instant::now();
+        let mut exchange = tokio::time::interval_at(begun + EXCHANGE_FIRST, EXCHANGE_AGAIN);
         loop {
             if self.left == 0 {
+                self.tell_who_brought();
                 return Ok(self.fetched());
             }
             self.start_sources();
@@ -281,7 +292,13 @@ impl Run {
                     let (peer, ended) = ended.map_err(|_| Error::Stopping)?;
                     self.ended(peer, ended)?;
                 }
-                Some((peer, addresses)) = finding.recv() => self.candidate(peer, addresses),
+                Some((peer, addresses)) = finding.recv() => self.candidate(peer, addresses, true),
+                Some(Ok(named)) = self.exchanging.join_next() => {
+                    for (peer, addresses) in named {
+                        self.candidate(peer, addresses, false);
+                    }
+                }
+                _ = exchange.tick() => self.exchange(),
                 _ = ask.tick() => {
                     if let Some(key) = self.key {
                         self.net.find(key, found.clone()).await;
@@ -289,7 +306,7 @@ impl Run {
                 }
                 () = tokio::time::sleep_until(next) => {}
             }
-            let nobody = self.working.is_empty() && self.fresh.is_empty();
+            let nobody = self.working.is_empty() && self.fresh.is_empty() && self.exchanging.is_empty();
             let may_find = self.key.is_some() && begun.elapsed() < FIRST_ANSWER;
             let is_completing = !completing.is_empty() || !completed.is_empty();
             if nobody && !may_find && !is_completing && self.job.plan().has_units() {
@@ -298,7 +315,30 @@ impl Run {
         }
     }
 
-    fn candidate(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+    /// Others are told of those who brought something.
+    fn tell_who_brought(&self) {
+        let peers: Vec<PeerId> = self.job.statuses().iter().filter(|s| s.bytes > 0).map(|s| s.peer).collect();
+        if let Some(key) = self.key.filter(|_| !peers.is_empty()) {
+            self.net.brought(key, peers);
+        }
+    }
+
+    /// Asks some sources who else shares the release: those first that brought most.
+    fn exchange(&mut self) {
+        self.tell_who_brought();
+        let Some(key) = self.key else { return };
+        let mut sources = self.job.statuses();
+        sources.retain(|source| !matches!(source.state, SourceState::Out(_)));
+        sources.sort_by_key(|source| std::cmp::Reverse(source.bytes));
+        for SourceStatus { peer, .. } in sources.into_iter().take(EXCHANGE_WITH) {
+            let addresses = self.candidates.get(&peer).map(|c| c.addresses.clone()).unwrap_or_default();
+            let net = self.net.clone();
+            self.exchanging.spawn(async move { net.sharers(key, (peer, addresses)).await.unwrap_or_default() });
+        }
+    }
+
+    /// Somebody who may have it. `first`: to be tried before those who wait; else behind them.
+    fn candidate(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, first: bool) {
         if peer == self.net.peer_id() {
             return;
         }
@@ -318,7 +358,12 @@ impl Run {
         sources.push(SourceStatus { peer, bytes: 0, state: SourceState::Waiting });
         drop(sources);
         self.candidates.insert(peer, Candidate { id, addresses, tries: 0, out: false });
-        self.fresh.push_front((Instant::now(), peer));
+        if first {
+            self.fresh.push_front((Instant::now(), peer));
+        } else {
+            self.fresh.push_back((Instant::now(), peer));
+            self.fresh.make_contiguous().sort_by_key(|(at, _)| *at);
+        }
     }
 
     fn start_sources(&mut self) {

@@ -33,6 +33,8 @@ pub(crate) enum Offence {
     Protocol,
     /// It was too slow to be of use.
     Slow,
+    /// It went on asking after it was told that it asks too much.
+    Flood,
 }
 
 impl Offence {
@@ -42,6 +44,7 @@ impl Offence {
             Self::BadData => 30,
             Self::Protocol => 15,
             Self::Slow => 3,
+            Self::Flood => 10,
         }
     }
 }

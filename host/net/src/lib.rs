@@ -8,6 +8,7 @@
 //! What it never does: believe a peer. A byte that came from the swarm is in the store because it verified against the
 //! id that was asked for, and a release is one because its publisher's signature verifies.
 
+mod ask;
 mod book;
 mod config;
 mod error;
@@ -15,6 +16,7 @@ mod fetch;
 mod gate;
 mod net;
 mod pace;
+mod pex;
 mod plan;
 mod providers;
 mod source;
@@ -23,6 +25,7 @@ mod swarm;
 mod upload;
 mod wire;
 
+pub use ask::{Answered, MAX_ANSWER, MAX_QUESTION, PeerAt, Question};
 pub use config::{Config, Limits, Role};
 pub use error::{Error, Result};
 pub use fetch::{Fetch, Fetched, SourceState, SourceStatus, Want};
@@ -31,6 +34,8 @@ pub use net::{Future, Net, Peer, Shelf, Status, address_of, book_in, peer_id};
 
 /// The transfer protocol.
 pub(crate) const BLOB: libp2p::StreamProtocol = libp2p::StreamProtocol::new("/fondaco/blob/1");
+/// Short questions and answers.
+pub(crate) const ASK: libp2p::StreamProtocol = libp2p::StreamProtocol::new("/fondaco/ask/1");
 /// Our own distributed hash table, so that it never merges with another network's.
 pub(crate) const KAD: libp2p::StreamProtocol = libp2p::StreamProtocol::new("/fondaco/kad/1");
 

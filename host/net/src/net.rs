@@ -17,6 +17,7 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use crate::ask::{Answered, Answers, Question};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::fetch::{self, Fetch, Want};
@@ -44,6 +45,11 @@ pub trait Shelf: Send + Sync + 'static {
     fn envelope(&self, id: ReleaseId) -> Future<'_, Option<Vec<u8>>>;
     /// May everybody have this blob?
     fn is_public(&self, blob: BlobHash) -> Future<'_, bool>;
+    /// Answers a peer's question, in at most `most_bytes`. The swarm itself answers [`Question::Peers`].
+    fn answer(&self, from: PeerId, question: Question, most_bytes: usize) -> Future<'_, Answered> {
+        let _ = (from, question, most_bytes);
+        Box::pin(std::future::ready(Answered::Nothing))
+    }
 }
 
 /// A peer, as people are shown it.
@@ -101,14 +107,17 @@ impl Net {
         let me = identity.public().to_peer_id();
         let (commands, asked) = mpsc::channel(COMMANDS);
         let (inbound, streams) = mpsc::channel(INBOUND);
+        let (asking, questions) = mpsc::channel(INBOUND);
         let (stop, stopped) = watch::channel(false);
         let slow = (config.slow_time, config.slow_bytes);
         let limits = config.limits;
-        let uploads = Arc::new(Uploads::new(store.clone(), shelf, limits.uploads, limits.upload_bytes_per_second));
-        let parts = Box::pin(swarm::open(config, identity, inbound)).await?;
+        let uploads =
+            Arc::new(Uploads::new(store.clone(), Arc::clone(&shelf), limits.uploads, limits.upload_bytes_per_second));
+        let parts = Box::pin(swarm::open(config, identity, inbound, asking)).await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(swarm::run(parts, asked, stopped.clone()));
-        tasks.spawn(Arc::clone(&uploads).serve(streams, stopped));
+        tasks.spawn(Arc::clone(&uploads).serve(streams, stopped.clone()));
+        tasks.spawn(Arc::new(Answers::new(shelf, commands.clone())).serve(questions, stopped));
         let tasks = Mutex::new(tasks);
         Ok(Self(Arc::new(Inner { me, store, commands, uploads, stop, tasks, slow })))
     }
@@ -133,7 +142,7 @@ impl Net {
         Pace::new(self.0.slow.0, self.0.slow.1)
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {
+    pub(crate) async fn to_loop<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         self.0.commands.send(command(reply)).await.map_err(|_| Error::Stopping)?;
         answer.await.map_err(|_| Error::Stopping)
@@ -144,7 +153,7 @@ impl Net {
     /// # Cancel safety
     /// May be dropped.
     pub async fn status(&self) -> Result<Status> {
-        let mut status = self.ask(Command::Status).await?;
+        let mut status = self.to_loop(Command::Status).await?;
         status.sent_bytes = self.0.uploads.sent.load(Ordering::Relaxed);
         Ok(status)
     }
@@ -159,7 +168,7 @@ impl Net {
 
     /// Connects to a peer at one of these addresses, or where it is known to be. Nothing happens if it is connected.
     pub async fn connect(&self, peer: PeerId, addresses: Vec<Multiaddr>) -> Result<()> {
-        let dial = self.ask(|reply| Command::Connect { peer, addresses, reply });
+        let dial = self.to_loop(|reply| Command::Connect { peer, addresses, reply });
         match tokio::time::timeout(DIALLING, dial).await {
             Ok(dialled) => dialled?,
             Err(_) => Err(Error::Dial { peer, why: "it does not answer".into() }),
@@ -167,10 +176,25 @@ impl Net {
     }
 
     pub(crate) async fn open(&self, peer: PeerId) -> Result<Stream> {
-        let open = self.ask(|reply| Command::Open { peer, reply });
+        let open = self.to_loop(|reply| Command::Open { peer, reply });
         match tokio::time::timeout(OPENING, open).await {
             Ok(opened) => opened?,
             Err(_) => Err(Error::Open { peer, why: "it does not answer" }),
+        }
+    }
+
+    pub(crate) async fn open_ask(&self, peer: PeerId) -> Result<Stream> {
+        let open = self.to_loop(|reply| Command::OpenAsk { peer, reply });
+        match tokio::time::timeout(OPENING, open).await {
+            Ok(opened) => opened?,
+            Err(_) => Err(Error::Open { peer, why: "it does not answer" }),
+        }
+    }
+
+    /// Tells the loop something that may be lost when it is busy.
+    pub(crate) fn hint(&self, command: Command) {
+        if let Err(error) = self.0.commands.try_send(command) {
+            tracing::debug!(%error, "not remembered: the loop is busy");
         }
     }
 

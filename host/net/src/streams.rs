@@ -25,7 +25,6 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::error::Error;
-use crate::wire::{self, Answer};
 
 /// The most streams that are being opened on one connection.
 const MOST_OPENING: usize = 32;
@@ -34,7 +33,7 @@ const MOST_REFUSALS: usize = 64;
 /// How long telling one may take.
 const REFUSING: Duration = Duration::from_secs(5);
 /// When a refused peer may ask again, in milliseconds.
-const RETRY_MS: u32 = 2000;
+pub(crate) const RETRY_MS: u32 = 2000;
 /// How long negotiating a stream may take.
 const NEGOTIATING: Duration = Duration::from_secs(10);
 
@@ -61,6 +60,8 @@ pub(crate) struct Streams {
     /// How many streams a peer may have, by peer; gone when its last connection is.
     slots: HashMap<PeerId, Arc<Semaphore>>,
     per_peer: usize,
+    /// What those are sent for whom there is no room: a message of the protocol, as it goes over the wire.
+    refusal: Arc<[u8]>,
     inbound: mpsc::Sender<Inbound>,
     refusing: FuturesUnordered<futures_util::future::BoxFuture<'static, ()>>,
     events: VecDeque<ToSwarm<std::convert::Infallible, Open>>,
@@ -72,13 +73,15 @@ pub(crate) struct Streams {
 pub(crate) struct Open(PeerId, Reply);
 
 impl Streams {
-    /// Streams that peers open go to `inbound`, at most `per_peer` of each.
-    pub fn new(protocol: StreamProtocol, per_peer: usize, inbound: mpsc::Sender<Inbound>) -> Self {
+    /// Streams that peers open go to `inbound`, at most `per_peer` of each; for what is above that there is `refusal`, a
+    /// message as it goes over the wire.
+    pub fn new(protocol: StreamProtocol, refusal: Vec<u8>, per_peer: usize, inbound: mpsc::Sender<Inbound>) -> Self {
         Self {
             protocol,
             connections: HashMap::new(),
             slots: HashMap::new(),
             per_peer,
+            refusal: refusal.into(),
             inbound,
             refusing: FuturesUnordered::new(),
             events: VecDeque::new(),
@@ -118,7 +121,7 @@ impl Streams {
         };
         if self.refusing.len() < MOST_REFUSALS {
             tracing::debug!(%peer, "a stream is refused: there is no room for it");
-            self.refusing.push(Box::pin(refuse(refused)));
+            self.refusing.push(Box::pin(refuse(refused, Arc::clone(&self.refusal))));
             if let Some(waker) = self.waker.take() {
                 waker.wake();
             }
@@ -130,9 +133,9 @@ impl Streams {
     }
 }
 
-async fn refuse(mut stream: Stream) {
+async fn refuse(mut stream: Stream, refusal: Arc<[u8]>) {
     let _ = tokio::time::timeout(REFUSING, async {
-        wire::send(&mut stream, &Answer::Busy(RETRY_MS)).await?;
+        stream.write_all(&refusal).await?;
         stream.close().await
     })
     .await;
@@ -264,7 +267,7 @@ impl ConnectionHandler for Handler {
                 self.opening = self.opening.saturating_sub(1);
                 let why = match error {
                     StreamUpgradeError::Timeout => "it does not answer",
-                    StreamUpgradeError::NegotiationFailed => "it does not speak our transfer protocol",
+                    StreamUpgradeError::NegotiationFailed => "it does not speak this protocol of ours",
                     StreamUpgradeError::Io(_) | StreamUpgradeError::Apply(_) => "the connection broke",
                 };
                 let _ = reply.send(Err(Error::Open { peer, why }));

@@ -20,14 +20,17 @@ use libp2p::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::ask::{self, PeerAt};
 use crate::book::{self, Book};
 use crate::config::{Config, Role, bare, is_dialable};
 use crate::error::{Error, Result};
 use crate::gate::{Gate, Offence, Reach, ip_of, reach};
 use crate::net::{Peer, Status};
+use crate::pex::{self, Sharers};
 use crate::providers::{LASTS, Providers};
-use crate::streams::{Inbound, Reply, Streams};
-use crate::{BLOB, KAD};
+use crate::streams::{Inbound, RETRY_MS, Reply, Streams};
+use crate::wire;
+use crate::{ASK, BLOB, KAD};
 
 /// How long a connection may be open unused.
 const IDLE: Duration = Duration::from_mins(1);
@@ -55,7 +58,11 @@ const MOST_ADDRESSES: usize = 16;
 pub(crate) enum Command {
     Connect { peer: PeerId, addresses: Vec<Multiaddr>, reply: oneshot::Sender<Result<()>> },
     Open { peer: PeerId, reply: Reply },
+    OpenAsk { peer: PeerId, reply: Reply },
     Note { peer: PeerId, offence: Offence },
+    Brought { key: [u8; 32], peers: Vec<PeerId> },
+    Sharers { key: [u8; 32], asker: PeerId, reply: oneshot::Sender<Option<Vec<PeerAt>>> },
+    Reach { peer: PeerId, reply: oneshot::Sender<Option<Reach>> },
     Find { key: [u8; 32], found: mpsc::Sender<(PeerId, Vec<Multiaddr>)> },
     Announce { keys: HashSet<[u8; 32]> },
     Status(oneshot::Sender<Status>),
@@ -72,6 +79,7 @@ struct Behaviour {
     kad: kad::Behaviour<Providers>,
     mdns: Toggle<mdns::tokio::Behaviour>,
     streams: Streams,
+    asks: Streams,
 }
 
 /// What the loop is made of.
@@ -82,12 +90,17 @@ pub(crate) struct Parts {
 }
 
 /// Builds the swarm and begins to listen.
-pub(crate) async fn open(config: Config, identity: Keypair, inbound: mpsc::Sender<Inbound>) -> Result<Parts> {
+pub(crate) async fn open(
+    config: Config,
+    identity: Keypair,
+    inbound: mpsc::Sender<Inbound>,
+    asking: mpsc::Sender<Inbound>,
+) -> Result<Parts> {
     let (book, bans) = match config.book.clone() {
         Some(path) => tokio::task::spawn_blocking(move || Book::load(&path)).await.map_err(|_| Error::Stopping)?,
         None => (Book::default(), Vec::new()),
     };
-    let mut swarm = build(&config, identity, inbound)?;
+    let mut swarm = build(&config, identity, inbound, asking)?;
     for (peer, time) in bans {
         swarm.behaviour_mut().gate.ban(peer, time);
     }
@@ -150,7 +163,12 @@ fn is_local(config: &Config) -> bool {
     config.mdns || config.allow.is_some() || host_only
 }
 
-fn build(config: &Config, identity: Keypair, inbound: mpsc::Sender<Inbound>) -> Result<Swarm<Behaviour>> {
+fn build(
+    config: &Config,
+    identity: Keypair,
+    inbound: mpsc::Sender<Inbound>,
+    asking: mpsc::Sender<Inbound>,
+) -> Result<Swarm<Behaviour>> {
     let transport = |e: &dyn std::fmt::Display| Error::Transport { why: e.to_string() };
     let me = identity.public().to_peer_id();
     let muxer = || {
@@ -158,7 +176,7 @@ fn build(config: &Config, identity: Keypair, inbound: mpsc::Sender<Inbound>) -> 
         muxer.set_max_num_streams(MOST_STREAMS as usize);
         muxer
     };
-    let behaviour = behaviour(config, &identity, me, inbound)?;
+    let behaviour = behaviour(config, &identity, me, inbound, asking)?;
     let swarm = SwarmBuilder::with_existing_identity(identity)
         .with_tokio()
         .with_tcp(tcp::Config::default().nodelay(true), tls::Config::new, muxer)
@@ -185,7 +203,14 @@ fn build(config: &Config, identity: Keypair, inbound: mpsc::Sender<Inbound>) -> 
     Ok(swarm)
 }
 
-fn behaviour(config: &Config, identity: &Keypair, me: PeerId, inbound: mpsc::Sender<Inbound>) -> Result<Behaviour> {
+fn behaviour(
+    config: &Config,
+    identity: &Keypair,
+    me: PeerId,
+    inbound: mpsc::Sender<Inbound>,
+    asking: mpsc::Sender<Inbound>,
+) -> Result<Behaviour> {
+    let refusal = wire::frame(&wire::Answer::Busy(RETRY_MS)).unwrap_or_default();
     let most = config.limits.connections.max(8);
     let limits = connection_limits::ConnectionLimits::default()
         .with_max_pending_incoming(Some(64))
@@ -225,7 +250,8 @@ fn behaviour(config: &Config, identity: &Keypair, me: PeerId, inbound: mpsc::Sen
         identify: identify::Behaviour::new(identify),
         kad: kad::Behaviour::with_config(me, Providers::new(me), kad),
         mdns: mdns.into(),
-        streams: Streams::new(BLOB, config.limits.streams_per_peer.max(1) as usize, inbound),
+        streams: Streams::new(BLOB, refusal, config.limits.streams_per_peer.max(1) as usize, inbound),
+        asks: Streams::new(ASK, ask::refusal(), ask::STREAMS_PER_PEER, asking),
     })
 }
 
@@ -245,6 +271,9 @@ struct Loop {
     /// What is announced, and when that was done last.
     announced: HashMap<[u8; 32], Option<Instant>>,
     announcing: HashMap<QueryId, [u8; 32]>,
+    /// Where peers say that they are, while they are connected; believed as far as their connections reach.
+    said: HashMap<PeerId, Vec<Multiaddr>>,
+    sharers: Sharers,
     saved: Instant,
 }
 
@@ -260,6 +289,8 @@ pub(crate) async fn run(parts: Parts, mut commands: mpsc::Receiver<Command>, mut
         finding: HashMap::new(),
         announced: HashMap::new(),
         announcing: HashMap::new(),
+        said: HashMap::new(),
+        sharers: Sharers::default(),
         saved: Instant::now(),
     };
     for (peer, addresses) in this.book.latest(OLD_FRIENDS) {
@@ -326,6 +357,20 @@ impl Loop {
                 self.dial(peer, addresses);
             }
             Command::Open { peer, reply } => self.swarm.behaviour_mut().streams.open(peer, reply),
+            Command::OpenAsk { peer, reply } => self.swarm.behaviour_mut().asks.open(peer, reply),
+            Command::Brought { key, peers } => {
+                for peer in peers {
+                    if let Some((_, addresses)) = self.whereabouts(&peer) {
+                        self.sharers.saw(key, (peer, addresses), true, Instant::now());
+                    }
+                }
+            }
+            Command::Sharers { key, asker, reply } => {
+                let _ = reply.send(self.sharers_of(key, asker));
+            }
+            Command::Reach { peer, reply } => {
+                let _ = reply.send(self.whereabouts(&peer).map(|(within, _)| within));
+            }
             Command::Note { peer, offence } => {
                 if self.swarm.behaviour_mut().gate.note(peer, offence) {
                     tracing::warn!(%peer, ?offence, "a peer is banned for a day");
@@ -354,6 +399,23 @@ impl Loop {
         }
     }
 
+    fn whereabouts(&self, peer: &PeerId) -> Option<(Reach, Vec<Multiaddr>)> {
+        let said = self.said.get(peer).map_or(&[][..], Vec::as_slice);
+        pex::whereabouts(self.peers.values().filter(|p| p.id == *peer), said)
+    }
+
+    /// Whom somebody is told of who asks for the sharers of a release; none where this node does not share it itself. The
+    /// asker is one of them from now on.
+    fn sharers_of(&mut self, key: [u8; 32], asker: PeerId) -> Option<Vec<PeerAt>> {
+        if !self.announced.contains_key(&key) && !self.sharers.knows(&key) {
+            return None;
+        }
+        let (within, addresses) = self.whereabouts(&asker)?;
+        let told = self.sharers.told(&key, asker, within, Instant::now());
+        self.sharers.saw(key, (asker, addresses), false, Instant::now());
+        Some(told)
+    }
+
     /// Sends out the announcements that are due, as many as may be under way.
     fn announce(&mut self) {
         let due = |at: &Option<Instant>| at.is_none_or(|at| at.elapsed() >= ANNOUNCE_AGAIN);
@@ -373,6 +435,7 @@ impl Loop {
         }
         self.swarm.behaviour_mut().kad.store_mut().tidy(Instant::now());
         self.announce();
+        self.sharers.tidy(Instant::now());
         if self.saved.elapsed() >= SAVING {
             self.saved = Instant::now();
             // It is written aside. If that fails it was said, and the next time may be better.
@@ -409,8 +472,11 @@ impl Loop {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.connected(peer_id, connection_id, &endpoint);
             }
-            SwarmEvent::ConnectionClosed { connection_id, .. } => {
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
                 self.peers.remove(&connection_id);
+                if num_established == 0 {
+                    self.said.remove(&peer_id);
+                }
             }
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. }
                 if !matches!(error, DialError::DialPeerConditionFalse(_)) =>
@@ -471,13 +537,15 @@ impl Loop {
         let Some(known) = self.peers.get_mut(&connection) else { return };
         known.agent = Some(info.agent_version.chars().filter(|c| !c.is_control()).take(60).collect());
         let believed = reach(&known.address);
-        if !info.protocols.contains(&KAD) {
-            return;
-        }
         // An inbound connection's own address is a port that nobody listens on.
         let dialled = (!known.inbound).then(|| known.address.clone());
         let learnt = info.listen_addrs.into_iter().filter(|a| reach(a) <= believed).take(MOST_ADDRESSES);
-        for address in dialled.into_iter().chain(learnt).map(bare) {
+        let learnt: Vec<Multiaddr> = learnt.map(bare).filter(is_dialable).collect();
+        self.said.insert(peer, learnt.clone());
+        if !info.protocols.contains(&KAD) {
+            return;
+        }
+        for address in dialled.into_iter().map(bare).chain(learnt) {
             if is_dialable(&address) {
                 self.swarm.behaviour_mut().kad.add_address(&peer, address);
             }

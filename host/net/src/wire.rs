@@ -59,13 +59,18 @@ pub(crate) enum Answer {
     Busy(#[n(0)] u32),
 }
 
-/// Sends a message. What it writes is flushed.
-pub(crate) async fn send<T: Encode<()>>(stream: &mut (impl AsyncWrite + Unpin), message: &T) -> io::Result<()> {
+/// A message as it goes over the wire.
+pub(crate) fn frame<T: Encode<()>>(message: &T) -> io::Result<Vec<u8>> {
     let body = minicbor::to_vec(message).map_err(io::Error::other)?;
     let len = u32::try_from(body.len()).map_err(io::Error::other)?;
     let mut frame = len.to_le_bytes().to_vec();
     frame.extend_from_slice(&body);
-    stream.write_all(&frame).await?;
+    Ok(frame)
+}
+
+/// Sends a message. What it writes is flushed.
+pub(crate) async fn send<T: Encode<()>>(stream: &mut (impl AsyncWrite + Unpin), message: &T) -> io::Result<()> {
+    stream.write_all(&frame(message)?).await?;
     stream.flush().await
 }
 
@@ -74,6 +79,14 @@ pub(crate) async fn receive<T>(stream: &mut (impl AsyncRead + Unpin)) -> io::Res
 where
     T: for<'b> Decode<'b, ()>,
 {
+    match receive_bytes(stream, MAX_MESSAGE).await? {
+        Some(body) => decode(&body).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Reads a message's bytes, of which there may be at most `most`. Room is made as they come, a little ahead of them.
+pub(crate) async fn receive_bytes(stream: &mut (impl AsyncRead + Unpin), most: usize) -> io::Result<Option<Vec<u8>>> {
     let mut len = [0; 4];
     let mut got = 0;
     while got < len.len() {
@@ -84,18 +97,26 @@ where
         }
     }
     let len = usize::try_from(u32::from_le_bytes(len)).unwrap_or(usize::MAX);
-    if len > MAX_MESSAGE {
+    if len > most {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a message is too long"));
     }
-    let mut body = vec![0; len];
-    stream.read_exact(&mut body).await?;
-    let bad = |_| io::Error::new(io::ErrorKind::InvalidData, "a message cannot be read");
-    let mut decoder = minicbor::Decoder::new(&body);
-    let message = decoder.decode().map_err(bad)?;
+    let mut body = Vec::new();
+    while body.len() < len {
+        let from = body.len();
+        body.resize(len.min(from + MAX_MESSAGE), 0);
+        stream.read_exact(body.get_mut(from..).unwrap_or_default()).await?;
+    }
+    Ok(Some(body))
+}
+
+/// Reads a message that is all there is.
+pub(crate) fn decode<T: for<'b> Decode<'b, ()>>(body: &[u8]) -> io::Result<T> {
+    let mut decoder = minicbor::Decoder::new(body);
+    let message = decoder.decode().map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
     if decoder.position() != body.len() {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a message goes on behind its end"));
     }
-    Ok(Some(message))
+    Ok(message)
 }
 
 #[cfg(test)]

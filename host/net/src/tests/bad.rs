@@ -65,7 +65,7 @@ async fn bad(kind: Kind, blob: Blob) -> (PeerId, Vec<Multiaddr>) {
         .with_tokio()
         .with_tcp(tcp::Config::default().nodelay(true), tls::Config::new, yamux::Config::default)
         .unwrap()
-        .with_behaviour(|_| Streams::new(BLOB, 64, inbound))
+        .with_behaviour(|_| Streams::new(BLOB, Vec::new(), 64, inbound))
         .unwrap()
         .build();
     swarm.listen_on(TCP.parse().unwrap()).unwrap();

@@ -1,5 +1,6 @@
 //! Several nodes in one process, over real sockets on loopback: honest ones, and ones that are not.
 
+mod ask;
 mod bad;
 mod finding;
 mod transfer;
