@@ -94,9 +94,15 @@ impl Visitor {
 
     /// Orders a work by the first of its offers. Gives the order's page.
     pub fn order(&mut self, work: &str) -> Result<String> {
+        let offer = self.offer(work)?;
+        self.sent(&offer)
+    }
+
+    /// The form of a work's first offer.
+    pub fn offer(&mut self, work: &str) -> Result<Form> {
         let page = self.page(&format!("/works/{work}"))?;
         let offer = html::forms(&page).into_iter().find(|f| f.action.contains("/buy"));
-        self.sent(&offer.with_context(|| format!("{work} is not offered"))?)
+        offer.with_context(|| format!("{work} is not offered"))
     }
 
     /// Pays the order of a page with a voucher.

@@ -39,6 +39,7 @@ async fn buy(ledger: &Ledger, n: u64) -> Result<(), Failure> {
         total: price.clone(),
         idempotency_key: n.to_string(),
         entitlement: EntitlementId::from_random(bits(3, n)),
+        country: None,
         expires: None,
     };
     ledger.create_order(new, at).await?;

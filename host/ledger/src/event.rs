@@ -81,6 +81,8 @@ pub(crate) struct OrderCreated {
     #[serde(with = "exact")]
     pub(crate) total: fondaco_schemas::Money,
     pub(crate) entitlement: EntitlementId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) country: Option<String>,
     #[serde(with = "time::serde::rfc3339::option")]
     pub(crate) expires: Option<time::OffsetDateTime>,
 }

@@ -34,6 +34,8 @@ pub struct NewOrder {
     pub idempotency_key: String,
     /// The id that the right will have.
     pub entitlement: EntitlementId,
+    /// The country that the buyer says they are in, as two letters of ISO 3166-1; none: nobody asked.
+    pub country: Option<String>,
     /// From when on no payment may be opened any more.
     pub expires: Option<OffsetDateTime>,
 }
@@ -148,6 +150,8 @@ pub struct Order {
     pub balance: Balance,
     /// The gateway that was tried last.
     pub gateway: Option<String>,
+    /// The country that the buyer said they are in.
+    pub country: Option<String>,
     /// When it was written.
     #[serde(with = "time::serde::rfc3339")]
     pub created: OffsetDateTime,
@@ -210,8 +214,8 @@ pub(crate) fn state(total: u64, standing: &Standing, is_granted: bool, closed: O
 pub(crate) fn apply_created(conn: &Connection, seq: i64, at: OffsetDateTime, e: &OrderCreated) -> Result<()> {
     conn.prepare_cached(
         "INSERT INTO orders(id, seq, session, key, holder, work, release, offer_id, offer, minor, asset, exponent,
-            entitlement, state, created, updated, expires)
-         VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 'open', ?14, ?14, ?15)",
+            entitlement, state, created, updated, expires, country)
+         VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 'open', ?14, ?14, ?15, ?16)",
     )?
     .execute(params![
         e.id.as_str(),
@@ -229,6 +233,7 @@ pub(crate) fn apply_created(conn: &Connection, seq: i64, at: OffsetDateTime, e: 
         e.entitlement.as_str(),
         micros(at),
         e.expires.map(micros),
+        e.country,
     ])?;
     Ok(())
 }
@@ -301,6 +306,7 @@ fn read_order(row: &Row<'_>) -> rusqlite::Result<Order> {
         },
         total,
         gateway: None,
+        country: row.get("country")?,
         created: time(row, "created")?,
         updated: time(row, "updated")?,
         expires: maybe_time(row, "expires")?,

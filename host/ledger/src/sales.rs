@@ -84,6 +84,7 @@ fn create(tx: &mut Tx<'_>, new: NewOrder, at: OffsetDateTime) -> Result<Order> {
             offer: new.offer,
             total: new.total,
             entitlement: new.entitlement,
+            country: new.country,
             expires: new.expires.map(settled).transpose()?,
         },
     )?;

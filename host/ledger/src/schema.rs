@@ -74,6 +74,7 @@ pub(crate) const STEPS: &[&str] = &[
     "
     CREATE TABLE trust(one INTEGER PRIMARY KEY CHECK(one = 1), serial INTEGER NOT NULL, digest TEXT NOT NULL) STRICT;
 ",
+    "ALTER TABLE orders ADD COLUMN country TEXT;",
 ];
 
 /// The tables that are made from the log alone, children first.

@@ -187,7 +187,19 @@ impl Services for Lender {
         offer: String,
         key: String,
     ) -> Lent<commerce::Order> {
-        let order = self.market()?.checkout(by, &session, &work, &offer, &key).await.map_err(shown)?;
+        let order = self.market()?.checkout(by, &session, &work, &offer, &key, None).await.map_err(shown)?;
+        Ok(convert::order(&order))
+    }
+    async fn checkout_in(
+        &self,
+        by: &Caller,
+        session: String,
+        work: String,
+        offer: String,
+        key: String,
+        country: String,
+    ) -> Lent<commerce::Order> {
+        let order = self.market()?.checkout(by, &session, &work, &offer, &key, Some(country)).await.map_err(shown)?;
         Ok(convert::order(&order))
     }
     async fn pay(

@@ -81,7 +81,8 @@ impl Market {
         Ok(fitting)
     }
 
-    /// Writes the order, with price and terms as they are now. A free offer is granted at once.
+    /// Writes the order, with price and terms as they are now. A free offer is granted at once. `country` is what the
+    /// buyer says of where they are; it is kept with the order, and nobody checks it.
     pub(crate) async fn checkout(
         &self,
         by: &Caller,
@@ -89,11 +90,13 @@ impl Market {
         work: &str,
         offer: &str,
         key: &str,
+        country: Option<String>,
     ) -> Result<Order, Error> {
         let visitor = Self::own(by, session)?;
         let (work, offer) = self.offer(work, offer).await?;
         let at = now();
         check_window(&offer, at)?;
+        check_territory(&offer, country.as_deref())?;
         let is_ours = *work.release.work.publisher() == self.publisher();
         if !is_ours && (!offer.price.is_zero() || offer.terms.scheme.is_some()) {
             // Neither the money nor the keys would be right here.
@@ -113,6 +116,7 @@ impl Market {
             offer,
             idempotency_key: key.to_owned(),
             entitlement: EntitlementId::from_random(random()),
+            country,
             expires: Some(at + ORDER_LASTS),
         };
         let order = self.ledger().create_order(new, at).await?;
@@ -346,9 +350,47 @@ fn check_window(offer: &Offer, at: OffsetDateTime) -> Result<(), Error> {
     Ok(())
 }
 
+/// Is it sold where the buyer says they are? What was said must be a code in any case: it is kept for good.
+fn check_territory(offer: &Offer, country: Option<&str>) -> Result<(), Error> {
+    if let Some(code) = country
+        && (code.len() != 2 || !code.bytes().all(|b| b.is_ascii_uppercase()))
+    {
+        return Err(refused("a country is written as its two letters of ISO 3166-1, such as FR"));
+    }
+    let sold_in = &offer.terms.territories;
+    match country {
+        _ if sold_in.is_empty() => Ok(()),
+        Some(country) if sold_in.iter().any(|t| t == country) => Ok(()),
+        Some(country) => Err(refused(format!("this offer is sold in {}, and not in {country}", sold_in.join(", ")))),
+        None => {
+            Err(refused(format!("this offer is sold in {} alone: say which country you are in", sold_in.join(", "))))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_offer_with_territories_is_sold_there_alone() {
+        let sold_in = |territories: &[&str]| {
+            let territories = territories.iter().map(ToString::to_string).collect();
+            let terms = fondaco_schemas::Terms { territories, ..Default::default() };
+            Offer { id: "buy".into(), price: "4.99 EUR".parse().unwrap(), suggested: None, splits: vec![], terms }
+        };
+        let everywhere = sold_in(&[]);
+        assert!(check_territory(&everywhere, None).is_ok() && check_territory(&everywhere, Some("ZA")).is_ok());
+        let here = sold_in(&["FR", "DE"]);
+        assert!(check_territory(&here, Some("DE")).is_ok());
+        for (said, words) in [(None, "say which country"), (Some("ZA"), "and not in ZA"), (Some("fr"), "ISO 3166-1")] {
+            let why = check_territory(&here, said).unwrap_err().to_string();
+            assert!(why.contains(words), "{why}");
+        }
+        for bad in ["", "F", "FRA", "f\u{e9}", "<>"] {
+            assert!(check_territory(&everywhere, Some(bad)).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn buyers_are_led_to_services_only() {

@@ -16,6 +16,10 @@ pub(crate) const MAX_FUNCTIONS: usize = 200_000;
 
 /// Refuses what would cost the compiler more than it may.
 pub(crate) fn scan(bytes: &[u8]) -> Result<(), String> {
+    // The parser's own words for this are about its position and a list of bytes.
+    if !bytes.starts_with(b"\0asm") {
+        return Err("it is no WebAssembly: a component begins with the bytes 00 61 73 6d".into());
+    }
     let (mut functions, mut depth) = (0_usize, 0_usize);
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(|e| format!("it is cut short or no WebAssembly: {e}"))? {

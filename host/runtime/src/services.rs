@@ -123,6 +123,17 @@ pub trait Services: Send + Sync + 'static {
     ) -> Lent<commerce::Order> {
         not_here()
     }
+    async fn checkout_in(
+        &self,
+        by: &Caller,
+        session: String,
+        work: String,
+        offer: String,
+        key: String,
+        country: String,
+    ) -> Lent<commerce::Order> {
+        not_here()
+    }
     async fn pay(
         &self,
         by: &Caller,

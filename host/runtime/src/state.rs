@@ -220,6 +220,7 @@ lend!(discovery, Discovery, {
 lend!(commerce, Commerce, {
     gateways(work: String, offer: String) -> Vec<wit::commerce::Gateway>, by gateways;
     checkout(session: String, work: String, offer: String, key: String) -> wit::commerce::Order, by checkout;
+    checkout_in(session: String, work: String, offer: String, key: String, country: String) -> wit::commerce::Order, by checkout_in;
     pay(session: String, order: String, gateway: String, input: Vec<wit::payment_types::Field>) -> wit::payment_types::Step, by pay;
     get_order(session: String, id: String) -> wit::commerce::Order, by order;
     library(session: String) -> Vec<types::Entitlement>, by library;

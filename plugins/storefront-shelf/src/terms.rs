@@ -1,9 +1,15 @@
 //! Terms of an offer in plain words, shown before anybody pays.
 
 use fondaco_sdk::Terms;
+use maud::{Markup, html};
 
 use crate::format;
 use crate::text::{Texts, fill};
+
+/// Code, English and French name of every country of ISO 3166-1; the names are those of the Unicode CLDR.
+const COUNTRIES: &str = include_str!("countries.tsv");
+/// What somebody chooses who is nowhere where it is sold. ISO 3166-1 leaves this code to users.
+const ELSEWHERE: &str = "ZZ";
 
 /// The scheme that this shop has its own words for.
 const SEALED: &str = "org.fondaco.drm-sealed";
@@ -26,7 +32,8 @@ pub fn sentences(t: &Texts, terms: &Terms) -> Vec<String> {
         Some(n) => t.plural(n.into(), t.terms_devices_one, t.terms_devices_many),
     });
     if !terms.territories.is_empty() {
-        out.push(fill(t.terms_territories, &[&terms.territories.join(", ")]));
+        let names: Vec<&str> = terms.territories.iter().map(|code| country(t, code)).collect();
+        out.push(fill(t.terms_territories, &[&names.join(", ")]));
     }
     if let Some(from) = &terms.available_from {
         out.push(fill(t.terms_from, &[&format::date(t, from)]));
@@ -35,6 +42,28 @@ pub fn sentences(t: &Texts, terms: &Terms) -> Vec<String> {
         out.push(fill(t.terms_until, &[&format::date(t, until)]));
     }
     out
+}
+
+/// A country's name; a code that is none stands for itself.
+fn country<'a>(t: &Texts, code: &'a str) -> &'a str {
+    let names = COUNTRIES.lines().find_map(|line| line.strip_prefix(code)?.strip_prefix('\t')?.split_once('\t'));
+    names.map_or(code, |(english, french)| if t.lang == "fr" { french } else { english })
+}
+
+/// Where the buyer says in which country they are: an offer with territories is sold to nobody who does not.
+pub fn country_field(t: &Texts, id: &str, terms: &Terms) -> Markup {
+    let mut sold_in: Vec<(&str, &str)> = terms.territories.iter().map(|c| (country(t, c), c.as_str())).collect();
+    sold_in.sort_unstable();
+    html! {
+        div.field {
+            label for=(id) { (t.your_country) }
+            select id=(id) name="country" required autocomplete="country" {
+                option value="" { (t.choose) }
+                @for (name, code) in &sold_in { option value=(code) { (name) } }
+                option value=(ELSEWHERE) { (t.another_country) }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -60,6 +89,16 @@ mod tests {
         assert!(sentences(&FRENCH, &sealed)[0].starts_with("Scellé"));
         let other = Terms { scheme: Some("org.else".into()), ..open() };
         assert_eq!(sentences(&ENGLISH, &other)[0], "Protected by org.else: opens with your licence");
+    }
+
+    #[test]
+    fn tells_where_it_is_sold_and_asks_the_buyer() {
+        let sold = Terms { territories: vec!["FR".into(), "DE".into(), "X<".into()], ..open() };
+        assert_eq!(sentences(&ENGLISH, &sold)[3], "Sold in: France, Germany, X<");
+        assert_eq!(sentences(&FRENCH, &sold)[3], "Vendu dans : France, Allemagne, X<");
+        let field = country_field(&FRENCH, "country-0", &sold).into_string();
+        assert!(field.contains(r#"<option value="DE">Allemagne</option>"#) && field.contains("X&lt;"), "{field}");
+        assert_eq!(COUNTRIES.lines().filter(|line| line.split('\t').count() == 3).count(), 249);
     }
 
     #[test]

@@ -112,6 +112,9 @@ texts! {
     terms_devices_one: "On {} device", "Sur {} appareil";
     terms_devices_many: "On up to {} devices", "Sur {} appareils au plus";
     terms_any_device: "On any number of devices", "Sur autant d’appareils que vous voulez";
+    your_country: "Your country", "Votre pays";
+    choose: "Please choose", "Choisissez";
+    another_country: "Another country", "Un autre pays";
     terms_territories: "Sold in: {}", "Vendu dans : {}";
     terms_from: "On sale from {}", "En vente à partir du {}";
     terms_until: "On sale until {}", "En vente jusqu’au {}";

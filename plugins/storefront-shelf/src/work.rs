@@ -33,7 +33,12 @@ pub fn buy(page: &Page, publisher: &str, slug: &str) -> Response {
     else {
         return page.see_other(&card::path(&id));
     };
-    match commerce::checkout(page.request.session(), &id, &offer, &key) {
+    let session = page.request.session();
+    let order = match page.request.field("country").filter(|c| !c.is_empty()) {
+        Some(country) => commerce::checkout_in(session, &id, &offer, &key, &country),
+        None => commerce::checkout(session, &id, &offer, &key),
+    };
+    match order {
         Ok(order) if order.state == OrderState::Fulfilled => {
             page.see_other(&format!("/library?welcome={}", encode(&order.id)))
         }
@@ -143,6 +148,9 @@ fn offers(page: &Page, work: &Work) -> Markup {
                     ul.terms id={ "terms-" (i) } { @for sentence in terms::sentences(t, &offer.terms) { li { (sentence) } } }
                     @if let Some(suggested) = offer.suggested.as_ref().filter(|s| **s != offer.price) {
                         p.quiet { (fill(t.suggested, &[&format::money(t, suggested)])) }
+                    }
+                    @if !offer.terms.territories.is_empty() {
+                        (terms::country_field(t, &format!("country-{i}"), &offer.terms))
                     }
                     button.buy type="submit" aria-describedby={ "terms-" (i) } { (buy_words(page, offer)) }
                 }

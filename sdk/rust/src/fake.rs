@@ -43,6 +43,17 @@ pub trait Commerce {
     fn checkout(&mut self, session: &str, work: &str, offer: &str, key: &str) -> Result<crate::commerce::Order> {
         Err(Error::NotFound)
     }
+    /// See [`crate::commerce::checkout_in`].
+    fn checkout_in(
+        &mut self,
+        session: &str,
+        work: &str,
+        offer: &str,
+        key: &str,
+        country: &str,
+    ) -> Result<crate::commerce::Order> {
+        self.checkout(session, work, offer, key)
+    }
     /// See [`crate::commerce::pay`].
     fn pay(&mut self, session: &str, order: &str, gateway: &str, input: &[Field]) -> Result<Step> {
         Err(Error::NotFound)
@@ -396,6 +407,7 @@ pub(crate) mod discovery {
 delegate!(commerce, commerce, {
     gateways(work: &str, offer: &str) -> Vec<crate::commerce::Gateway>;
     checkout(session: &str, work: &str, offer: &str, key: &str) -> crate::commerce::Order;
+    checkout_in(session: &str, work: &str, offer: &str, key: &str, country: &str) -> crate::commerce::Order;
     pay(session: &str, order: &str, gateway: &str, input: &[Field]) -> Step;
     get_order(session: &str, id: &str) -> crate::commerce::Order;
     library(session: &str) -> Vec<Entitlement>;

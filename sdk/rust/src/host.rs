@@ -156,6 +156,11 @@ pub mod commerce {
     pub fn checkout(session: &str, work: &str, offer: &str, key: &str) -> Result<Order> {
         super::node::commerce::checkout(session, work, offer, key)
     }
+    /// As [`checkout`], for a buyer who says which country they are in: two letters of ISO 3166-1. An offer with
+    /// territories is sold only so.
+    pub fn checkout_in(session: &str, work: &str, offer: &str, key: &str, country: &str) -> Result<Order> {
+        super::node::commerce::checkout_in(session, work, offer, key, country)
+    }
     /// Starts a payment, or goes on with it: `input` is what the buyer filled in.
     pub fn pay(session: &str, order: &str, gateway: &str, input: &[Field]) -> Result<Step> {
         super::node::commerce::pay(session, order, gateway, input)

@@ -172,7 +172,7 @@ corpus! {
     core_module [17] "a core module and no component" => Refused ["core module", "wasm-tools component new"] in compiling;
     cut_short [17, 43] "half a component" => Refused ["cut short or no WebAssembly"] in compiling;
     no_bytes [17] "nothing at all" => Refused ["nothing that runs is touched"] in compiling;
-    no_webassembly [17] "a program for this machine" => Refused ["could not be compiled"] in compiling;
+    no_webassembly [17] "a program for this machine" => Refused ["it is no WebAssembly: a component begins with the bytes 00 61 73 6d"] in compiling;
 
     // What is kept.
     key_space_escape [21] "keys that look like another plugin's" => Harmless ["0 aliases"] in spaces;

@@ -81,6 +81,7 @@ fn new_order(n: u64, total: &str) -> NewOrder {
         total: money(total),
         idempotency_key: "first".into(),
         entitlement: EntitlementId::from_random(bits(4, n)),
+        country: None,
         expires: Some(START + Duration::hours(1)),
     }
 }

@@ -208,7 +208,19 @@ impl Services for Host {
         key: String,
     ) -> Lent<commerce::Order> {
         self.met("commerce.checkout").await?;
-        self.check_out(&session, &work, &offer, &key)
+        self.check_out(&session, &work, &offer, &key, None)
+    }
+    async fn checkout_in(
+        &self,
+        _: &Caller,
+        session: String,
+        work: String,
+        offer: String,
+        key: String,
+        country: String,
+    ) -> Lent<commerce::Order> {
+        self.met("commerce.checkout-in").await?;
+        self.check_out(&session, &work, &offer, &key, Some(&country))
     }
     async fn pay(
         &self,

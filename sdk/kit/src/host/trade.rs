@@ -62,12 +62,22 @@ impl Host {
         Ok(vec![commerce::Gateway { id: GATEWAY.into(), name: "Kit <Pay>".into(), currencies: vec![price.asset] }])
     }
 
-    pub(super) fn check_out(&self, session: &str, work: &str, offer: &str, key: &str) -> Lent<commerce::Order> {
+    pub(super) fn check_out(
+        &self,
+        session: &str,
+        work: &str,
+        offer: &str,
+        key: &str,
+        country: Option<&str>,
+    ) -> Lent<commerce::Order> {
         own(session)?;
         if key.is_empty() || key.len() > 200 {
             return Err(types::Error::Invalid("a checkout needs a key of 1 to 200 bytes".into()));
         }
-        let total = self.offer(work, offer)?.price;
+        let types::Offer { price: total, terms, .. } = self.offer(work, offer)?;
+        if !terms.territories.is_empty() && !country.is_some_and(|c| terms.territories.iter().any(|t| t == c)) {
+            return Err(types::Error::Invalid("this offer is sold in its territories alone: use checkout-in".into()));
+        }
         let mut orders = lock(&self.orders);
         if let Some((_, order)) = orders.iter().find(|(k, _)| k == key) {
             return if order.work == work && order.offer == offer {
