@@ -25,7 +25,7 @@ pub fn deployment(folder: &Path) -> Result<Deployment> {
 }
 
 /// Writes a file, unless it says this already; a crash leaves the old or the new one.
-fn replace(file: &Path, text: &str) -> Result<()> {
+pub fn replace(file: &Path, text: &str) -> Result<()> {
     if fs::read_to_string(file).is_ok_and(|old| old == text) {
         return Ok(());
     }

@@ -4,6 +4,7 @@
 mod brand;
 mod check;
 mod packages;
+mod swarm;
 mod works;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -32,9 +33,12 @@ pub struct Options {
     /// Listen on this port [default: 8080, or a free one where that is taken]
     #[arg(long)]
     port: Option<u16>,
-    /// Keep everything in this folder [default: .demo in the checkout]
+    /// Keep everything in this folder [default: .demo in the checkout; .demo-joined with --join]
     #[arg(long)]
     folder: Option<PathBuf>,
+    /// Open a second shop, which fetches the work of this link from a swarm and passes it on
+    #[arg(long, value_name = "LINK")]
+    join: Option<String>,
 }
 
 /// A shop that is ready to open.
@@ -50,6 +54,9 @@ pub struct Shop {
 
 /// Carries out the task.
 pub fn run(options: &Options) -> Result<ExitCode> {
+    if let Some(link) = &options.join {
+        return join(options, link);
+    }
     let folder = options.folder.clone().unwrap_or_else(|| workspace::root().join(".demo"));
     let shop = prepare(&folder)?;
     if options.check {
@@ -60,12 +67,60 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let codes = step("Issuing vouchers", || Ok((shop.deployment.vouchers("10.00 EUR", 2)?, String::new())))?;
+    let link = swarm::link(&shop.deployment)?;
     step("Handing over", || shop.node.stop().map(|_| ((), String::new())))?;
-    open(&shop.deployment, options.port, &codes)
+    println!("\nTwo vouchers to buy with, 10.00 EUR each:");
+    for code in codes {
+        println!("  {code}");
+    }
+    if let Some(link) = link {
+        println!("Join the swarm of this shop from a second terminal:\n  cargo demo --join '{link}'");
+    }
+    open(&shop.deployment, options.port)
 }
 
-/// Makes the shop in a folder, or takes up the one that is there.
+/// A second shop, which gets its work from the first.
+fn join(options: &Options, link: &str) -> Result<ExitCode> {
+    let folder = options.folder.clone().unwrap_or_else(|| workspace::root().join(".demo-joined"));
+    let (deployment, node) = shop(&folder)?;
+    step("Fetching from the swarm", || swarm::join(&deployment, link).map(|said| ((), said)))?;
+    if options.check {
+        step("Getting it from here", || swarm::check(&deployment, &node).map(|said| ((), said)))?;
+        step("Stopping", || node.stop().map(|code| ((), format!("exit code {code}"))))?;
+        println!("The demo's swarm works.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    step("Handing over", || node.stop().map(|_| ((), String::new())))?;
+    println!("\nThe first shop may be stopped now: what was fetched is here, and goes on to others from here.");
+    open(&deployment, options.port)
+}
+
+/// The node of a shop that was made before, open again, and the link to a work of its.
+pub fn reopen(folder: &Path) -> Result<(Running, String)> {
+    let deployment = Deployment::at(&folder.join("shop"));
+    let node = deployment.up()?;
+    let link = swarm::link(&deployment)?.context("the shop has no work to fetch")?;
+    Ok((node, link))
+}
+
+/// Makes the shop in a folder, or takes up the one that is there, and fills it with works.
 pub fn prepare(folder: &Path) -> Result<Shop> {
+    let (deployment, node) = shop(folder)?;
+    let works = step("Fetching real works", || {
+        let (works, remarks) = works::make(&folder.canonicalize()?)?;
+        let slugs: Vec<String> = works.iter().map(|w| w.slug.clone()).collect();
+        Ok(((works, remarks), slugs.join(", ")))
+    })?;
+    let (works, remarks) = works;
+    for remark in remarks {
+        println!("  {remark}");
+    }
+    step("Publishing", || Ok(((), publish(&deployment, &works)?)))?;
+    Ok(Shop { deployment, works, node })
+}
+
+/// A shop without works: its plugins are built, signed and installed, and its node is open.
+fn shop(folder: &Path) -> Result<(Deployment, Running)> {
     std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     let folder = folder.canonicalize()?;
     step("Looking for the plugins' target", || {
@@ -83,22 +138,13 @@ pub fn prepare(folder: &Path) -> Result<Shop> {
         if !deployment.ok(&["trust", "list"])?.contains(&key.public) {
             deployment.trust(&key)?;
         }
+        swarm::listen(&deployment)?;
         let shown = deployment.path().display().to_string();
         Ok((deployment, shown))
     })?;
-    let works = step("Fetching real works", || {
-        let (works, remarks) = works::make(&folder)?;
-        let slugs: Vec<String> = works.iter().map(|w| w.slug.clone()).collect();
-        Ok(((works, remarks), slugs.join(", ")))
-    })?;
-    let (works, remarks) = works;
-    for remark in remarks {
-        println!("  {remark}");
-    }
     let node = step("Starting the node", || Ok((deployment.up()?, String::new())))?;
     step("Installing plugins", || Ok(((), install(&deployment, &bundles)?)))?;
-    step("Publishing", || Ok(((), publish(&deployment, &works)?)))?;
-    Ok(Shop { deployment, works, node })
+    Ok((deployment, node))
 }
 
 /// Installs what the lock file does not name yet.
@@ -126,13 +172,9 @@ fn publish(deployment: &Deployment, works: &[Made]) -> Result<String> {
 }
 
 /// Becomes the node: ctrl-c then reaches it alone, and it stops in its own order.
-fn open(deployment: &Deployment, port: Option<u16>, codes: &[String]) -> Result<ExitCode> {
+fn open(deployment: &Deployment, port: Option<u16>) -> Result<ExitCode> {
     let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let address = local(port.unwrap_or_else(|| if TcpListener::bind(local(PORT)).is_ok() { PORT } else { 0 }));
-    println!("\nTwo vouchers to buy with, 10.00 EUR each:");
-    for code in codes {
-        println!("  {code}");
-    }
     println!("Ctrl-c stops the shop; the same command opens it again.\n");
     let mut command = deployment.command()?;
     command.args(["up", "--listen", &address.to_string()]);

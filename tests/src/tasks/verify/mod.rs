@@ -136,9 +136,20 @@ fn units() -> Result<()> {
 fn demonstration() -> Result<()> {
     let folder = fresh_demo()?;
     // Not this process's own file: the tests before may have built a newer one in its place.
-    let mut command = Command::new(workspace::target()?.join("debug/tasks"));
-    workspace::without_crate(&mut command);
-    program::pass(command.args(["demo", "--check", "--folder"]).arg(&folder))
+    let tasks = || -> Result<Command> {
+        let mut command = Command::new(workspace::target()?.join("debug/tasks"));
+        workspace::without_crate(&mut command);
+        command.args(["demo", "--check", "--folder"]);
+        Ok(command)
+    };
+    program::pass(tasks()?.arg(&folder))?;
+    // Now as two people do it, on two terminals.
+    let (first, link) = demo::reopen(&folder)?;
+    let second = workspace::target()?.join("verify/demo-joined");
+    program::remove(&second)?;
+    program::pass(tasks()?.arg(&second).args(["--join", &link]))?;
+    first.stop()?;
+    Ok(())
 }
 
 fn demo_folder() -> Result<std::path::PathBuf> {
