@@ -22,6 +22,7 @@ mod providers;
 mod source;
 mod streams;
 mod swarm;
+mod transport;
 mod upload;
 mod wire;
 
@@ -40,4 +41,4 @@ pub(crate) const ASK: libp2p::StreamProtocol = libp2p::StreamProtocol::new("/fon
 pub(crate) const KAD: libp2p::StreamProtocol = libp2p::StreamProtocol::new("/fondaco/kad/1");
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -16,7 +16,7 @@ use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, NetworkBehaviour, Swarm, SwarmEvent};
 use libp2p::{
-    Multiaddr, PeerId, SwarmBuilder, connection_limits, identify, mdns, memory_connection_limits, ping, tcp, tls, yamux,
+    Multiaddr, PeerId, SwarmBuilder, connection_limits, identify, mdns, memory_connection_limits, ping, tcp,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -29,6 +29,7 @@ use crate::net::{Peer, Status};
 use crate::pex::{self, Sharers};
 use crate::providers::{LASTS, Providers};
 use crate::streams::{Inbound, RETRY_MS, Reply, Streams};
+use crate::transport::{Mux, Tls};
 use crate::wire;
 use crate::{ASK, BLOB, KAD};
 
@@ -171,15 +172,10 @@ fn build(
 ) -> Result<Swarm<Behaviour>> {
     let transport = |e: &dyn std::fmt::Display| Error::Transport { why: e.to_string() };
     let me = identity.public().to_peer_id();
-    let muxer = || {
-        let mut muxer = yamux::Config::default();
-        muxer.set_max_num_streams(MOST_STREAMS as usize);
-        muxer
-    };
     let behaviour = behaviour(config, &identity, me, inbound, asking)?;
     let swarm = SwarmBuilder::with_existing_identity(identity)
         .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), tls::Config::new, muxer)
+        .with_tcp(tcp::Config::default().nodelay(true), Tls::new, || Mux::new(MOST_STREAMS as usize))
         .map_err(|e| transport(&e))?
         .with_quic_config(|mut quic| {
             quic.max_concurrent_stream_limit = MOST_STREAMS;

@@ -120,7 +120,7 @@ pub(super) fn config(listen: &str) -> Config {
 }
 
 /// Bytes that do not repeat.
-pub(super) fn data(len: usize, seed: u8) -> Vec<u8> {
+pub(crate) fn data(len: usize, seed: u8) -> Vec<u8> {
     let mut out = vec![0; len];
     blake3::Hasher::new_keyed(&[seed; 32]).finalize_xof().fill(&mut out);
     out

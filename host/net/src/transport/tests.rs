@@ -1,0 +1,1 @@
+//! Who somebody is, and with which cipher it is said.
