@@ -441,9 +441,10 @@ impl Run {
 /// Connects to a source and works with it.
 async fn source(net: Net, job: Arc<Job>, id: SourceId, peer: PeerId, addresses: Vec<Multiaddr>) -> Ended {
     job.set(id, SourceState::Connecting);
-    if let Err(error) = net.connect(peer, addresses).await {
+    if let Err(error) = net.connect(peer, addresses.clone()).await {
         return Ended::Broke(error.to_string());
     }
+    net.widen(peer, addresses).await;
     match net.open(peer).await {
         Ok(stream) => {
             job.set(id, SourceState::Working);

@@ -33,6 +33,8 @@ const COMMANDS: usize = 64;
 const INBOUND: usize = 32;
 /// How long dialling a peer may take, all its addresses together.
 const DIALLING: Duration = Duration::from_secs(20);
+/// How long a second connection over TCP is waited for.
+const WIDENING: Duration = Duration::from_secs(3);
 /// How long opening a stream may take.
 const OPENING: Duration = Duration::from_secs(15);
 
@@ -172,6 +174,15 @@ impl Net {
         match tokio::time::timeout(DIALLING, dial).await {
             Ok(dialled) => dialled?,
             Err(_) => Err(Error::Dial { peer, why: "it does not answer".into() }),
+        }
+    }
+
+    /// Makes the best connection to a connected peer that there can be for carrying much. If that fails, what there is has
+    /// to do.
+    pub(crate) async fn widen(&self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let dial = self.ask(|reply| Command::Widen { peer, addresses, reply });
+        if let Ok(Ok(Err(error))) = tokio::time::timeout(WIDENING, dial).await {
+            tracing::debug!(%error, "no connection over TCP");
         }
     }
 

@@ -50,7 +50,33 @@ pub(crate) struct Inbound {
 
 struct Connection {
     id: ConnectionId,
-    relayed: bool,
+    worth: Worth,
+}
+
+/// What a connection is worth for carrying much: the later, the more. A relay is somebody else's line, and QUIC costs about
+/// twice the processor time of TCP (`host/decisions/transfer.md`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Worth {
+    Relayed,
+    Direct,
+    Tcp,
+}
+
+impl Worth {
+    fn of(address: &Multiaddr) -> Self {
+        if address.iter().any(|p| p == Protocol::P2pCircuit) {
+            Self::Relayed
+        } else if is_tcp(address) {
+            Self::Tcp
+        } else {
+            Self::Direct
+        }
+    }
+}
+
+/// Whether an address is reached over TCP.
+pub(crate) fn is_tcp(address: &Multiaddr) -> bool {
+    address.iter().any(|p| matches!(p, Protocol::Tcp(_)))
 }
 
 /// The behaviour.
@@ -89,15 +115,19 @@ impl Streams {
         }
     }
 
-    /// Opens a stream: direct connections before relayed ones, the newest first.
+    /// Opens a stream by the connection that is worth most, of such the newest.
     pub fn open(&mut self, peer: PeerId, reply: Reply) {
-        let best =
-            self.connections.get(&peer).and_then(|all| all.iter().rev().find(|c| !c.relayed).or_else(|| all.last()));
+        let best = self.connections.get(&peer).and_then(|all| all.iter().max_by_key(|c| c.worth));
         let Some(id) = best.map(|connection| connection.id) else {
             let _ = reply.send(Err(Error::Open { peer, why: "it is not connected" }));
             return;
         };
         self.push(ToSwarm::NotifyHandler { peer_id: peer, handler: NotifyHandler::One(id), event: Open(peer, reply) });
+    }
+
+    /// Whether a peer is connected over TCP, and not by a relay.
+    pub fn has_tcp(&self, peer: &PeerId) -> bool {
+        self.connections.get(peer).is_some_and(|all| all.iter().any(|c| c.worth == Worth::Tcp))
     }
 
     fn push(&mut self, event: ToSwarm<std::convert::Infallible, Open>) {
@@ -169,8 +199,8 @@ impl NetworkBehaviour for Streams {
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
             FromSwarm::ConnectionEstablished(made) => {
-                let relayed = made.endpoint.get_remote_address().iter().any(|p| p == Protocol::P2pCircuit);
-                let connection = Connection { id: made.connection_id, relayed };
+                let worth = Worth::of(made.endpoint.get_remote_address());
+                let connection = Connection { id: made.connection_id, worth };
                 self.connections.entry(made.peer_id).or_default().push(connection);
             }
             FromSwarm::ConnectionClosed(closed) => {

@@ -28,7 +28,7 @@ use crate::gate::{Gate, Offence, Reach, ip_of, reach};
 use crate::net::{Peer, Status};
 use crate::pex::{self, Sharers};
 use crate::providers::{LASTS, Providers};
-use crate::streams::{Inbound, RETRY_MS, Reply, Streams};
+use crate::streams::{Inbound, RETRY_MS, Reply, Streams, is_tcp};
 use crate::transport::{Mux, Tls};
 use crate::wire;
 use crate::{ASK, BLOB, KAD};
@@ -58,6 +58,8 @@ const MOST_ADDRESSES: usize = 16;
 #[derive(Debug)]
 pub(crate) enum Command {
     Connect { peer: PeerId, addresses: Vec<Multiaddr>, reply: oneshot::Sender<Result<()>> },
+    /// A connection that carries much for little, beside the one that there is.
+    Widen { peer: PeerId, addresses: Vec<Multiaddr>, reply: oneshot::Sender<Result<()>> },
     Open { peer: PeerId, reply: Reply },
     OpenAsk { peer: PeerId, reply: Reply },
     Note { peer: PeerId, offence: Offence },
@@ -214,7 +216,8 @@ fn behaviour(
         .with_max_established_incoming(Some(most - most / 7))
         .with_max_established_outgoing(Some(most / 4 + 1))
         .with_max_established(Some(most))
-        .with_max_established_per_peer(Some(2));
+        // Either way, and one to carry much.
+        .with_max_established_per_peer(Some(3));
     let identify = identify::Config::new("/fondaco/1".into(), identity.public())
         .with_agent_version(concat!("fondaco/", env!("CARGO_PKG_VERSION")).into())
         .with_push_listen_addr_updates(true)
@@ -328,6 +331,22 @@ impl Loop {
         }
     }
 
+    /// Dials a connected peer over TCP too, where it is known to be reached that way. Who it is, is checked as ever.
+    fn widen(&mut self, peer: PeerId, mut addresses: Vec<Multiaddr>, reply: oneshot::Sender<Result<()>>) {
+        addresses.extend(self.book.addresses(&peer));
+        addresses.extend(self.addresses_in_query(peer));
+        addresses.retain(|address| is_dialable(address) && is_tcp(address));
+        if addresses.is_empty() || self.swarm.behaviour().streams.has_tcp(&peer) {
+            let _ = reply.send(Ok(()));
+            return;
+        }
+        self.dialling.entry(peer).or_default().push(reply);
+        let options = DialOpts::peer_id(peer).condition(PeerCondition::NotDialing).addresses(addresses).build();
+        if let Err(error) = self.swarm.dial(options) {
+            self.dialled(peer, Some(&error));
+        }
+    }
+
     /// Tells everybody who waits for a peer.
     fn dialled(&mut self, peer: PeerId, error: Option<&DialError>) {
         for reply in self.dialling.remove(&peer).into_iter().flatten() {
@@ -352,6 +371,7 @@ impl Loop {
                 self.dialling.entry(peer).or_default().push(reply);
                 self.dial(peer, addresses);
             }
+            Command::Widen { peer, addresses, reply } => self.widen(peer, addresses, reply),
             Command::Open { peer, reply } => self.swarm.behaviour_mut().streams.open(peer, reply),
             Command::OpenAsk { peer, reply } => self.swarm.behaviour_mut().asks.open(peer, reply),
             Command::Brought { key, peers } => {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fondaco_schemas::{BlobHash, ReleaseId};
@@ -24,6 +24,8 @@ const IDLE: Duration = Duration::from_mins(1);
 /// Bytes that are handed to the stream at once, and how long they may take: 4 KiB/s are enough.
 const WRITE_BYTES: usize = 64 << 10;
 const WRITE_TIME: Duration = Duration::from_secs(16);
+/// Buffers of 1 MiB that are kept.
+const MOST_SPARE: usize = 4;
 
 /// What uploads share.
 pub(crate) struct Uploads {
@@ -33,6 +35,8 @@ pub(crate) struct Uploads {
     rate: Option<Rate>,
     /// What is being fetched and is for everybody, and by how many fetches.
     passing: Mutex<HashMap<BlobHash, usize>>,
+    /// Buffers that were used and may be used again: fresh memory costs as much as encrypting what is put there.
+    spare: Mutex<Vec<Vec<u8>>>,
     /// Bytes sent.
     pub sent: AtomicU64,
 }
@@ -40,8 +44,12 @@ pub(crate) struct Uploads {
 impl Uploads {
     pub fn new(store: Store, shelf: Arc<dyn Shelf>, slots: u32, rate: Option<u64>) -> Self {
         let slots = Semaphore::new(slots.max(1) as usize);
-        let (rate, passing) = (rate.map(Rate::new), Mutex::default());
-        Self { store, shelf, slots, rate, passing, sent: AtomicU64::new(0) }
+        let (rate, passing, spare) = (rate.map(Rate::new), Mutex::default(), Mutex::default());
+        Self { store, shelf, slots, rate, passing, spare, sent: AtomicU64::new(0) }
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets others have what is there of blobs that are being fetched, until the answer is dropped.
@@ -105,9 +113,9 @@ impl Uploads {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, "too many groups are asked for at once"));
                 }
                 match self.groups(blob, ranges).await {
-                    Found::Whole { encoder, first, bytes } => {
-                        wire::send(stream, &Answer::Bytes(bytes)).await?;
-                        self.stream(stream, encoder, first).await
+                    Found::Whole(encoded) => {
+                        wire::send(stream, &Answer::Bytes(encoded.encoder.bytes())).await?;
+                        self.stream(stream, encoded).await
                     }
                     Found::Partly(runs) => wire::send(stream, &Answer::NotHere(Run::list(&runs))).await,
                     Found::Not => {
@@ -130,20 +138,21 @@ impl Uploads {
             return Found::Not;
         }
         let store = self.store.clone();
+        let buffer = self.spare().pop().unwrap_or_default();
         let found = tokio::task::spawn_blocking(move || {
             let encoder = if let Ok(whole) = store.get(blob) {
-                whole.encode(runs.clone()).ok().map(|encoder| (encoder, whole.size()))
+                whole.encode(runs).ok()
             } else {
                 let partial = store.fetching(blob)?;
-                match partial.encode(runs.clone()) {
-                    Some(encoder) => Some((encoder, partial.size())),
+                match partial.encode(runs) {
+                    Some(encoder) => Some(encoder),
                     None => return Some(Found::Partly(partial.present(MAX_RUNS))),
                 }
             };
-            let (mut encoder, size) = encoder?;
-            let bytes = fondaco_store::GroupRanges::new(size, runs)?.encoded_bytes(size);
-            match encoder.piece() {
-                Ok(first) => Some(Found::Whole { encoder: Box::new(encoder), first: first.unwrap_or_default(), bytes }),
+            let mut encoded = Encoded { encoder: encoder?, buffer, len: 0, left: 0 };
+            encoded.left = encoded.encoder.bytes();
+            match encoded.next() {
+                Ok(()) => Some(Found::Whole(Box::new(encoded))),
                 Err(error) => {
                     tracing::error!(%blob, %error, "a blob cannot be given to a peer");
                     None
@@ -153,20 +162,19 @@ impl Uploads {
         found.await.ok().flatten().unwrap_or(Found::Not)
     }
 
-    async fn stream(
-        &self,
-        stream: &mut (impl AsyncWrite + Unpin),
-        mut encoder: Box<Encoder>,
-        first: Vec<u8>,
-    ) -> io::Result<()> {
-        let mut piece = first;
-        while !piece.is_empty() {
-            // The next piece is read while this one is on its way.
-            let next = tokio::task::spawn_blocking(move || (encoder.piece(), encoder));
-            self.send(stream, &piece).await?;
-            let (next, same) = next.await.map_err(io::Error::other)?;
-            encoder = same;
-            piece = next.map_err(io::Error::other)?.unwrap_or_default();
+    async fn stream(&self, stream: &mut (impl AsyncWrite + Unpin), mut now: Box<Encoded>) -> io::Result<()> {
+        loop {
+            let piece = now.buffer.get(..now.len).unwrap_or_default();
+            self.send(stream, piece).await?;
+            if now.left == 0 || now.len == 0 {
+                break;
+            }
+            let next = tokio::task::spawn_blocking(move || now.next().map(|()| now));
+            now = next.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        }
+        let mut spare = self.spare();
+        if spare.len() < MOST_SPARE {
+            spare.push(std::mem::take(&mut now.buffer));
         }
         Ok(())
     }
@@ -185,9 +193,27 @@ impl Uploads {
 }
 
 enum Found {
-    Whole { encoder: Box<Encoder>, first: Vec<u8>, bytes: u64 },
+    Whole(Box<Encoded>),
     Partly(Vec<Range<u64>>),
     Not,
+}
+
+/// Groups on their way: a piece that is to be sent, and what makes the next.
+struct Encoded {
+    encoder: Encoder,
+    buffer: Vec<u8>,
+    /// The piece's length. The buffer may be longer.
+    len: usize,
+    /// Bytes that come after the piece.
+    left: u64,
+}
+
+impl Encoded {
+    fn next(&mut self) -> fondaco_store::Result<()> {
+        self.len = self.encoder.fill(&mut self.buffer)?;
+        self.left = self.left.saturating_sub(self.len as u64);
+        Ok(())
+    }
 }
 
 /// Blobs that may be passed on while they are fetched.

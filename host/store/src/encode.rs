@@ -4,7 +4,8 @@
 //! is asked for, its node (64 bytes) and then its left and right half; for a group its bytes. It is what `bao-tree` makes
 //! of the same ranges, so other programs can read it. Both sides are free of input and output but for the blob itself.
 
-use bytes::Bytes;
+use std::io::IoSliceMut;
+
 use fondaco_schemas::BlobHash;
 
 use crate::error::{Error, Part, Result};
@@ -13,7 +14,10 @@ use crate::reader::{Blob, RangeReader};
 use crate::tree::{GROUP_BYTES, Node, Subtree};
 
 /// The most data that is read and encoded at once. A multiple of the group's size.
-const PIECE_BYTES: u64 = 1024 * 1024;
+const PIECE_BYTES: usize = 1024 * 1024;
+
+/// Slices that go into one read. The system takes up to 1024.
+const SLICES: usize = 512;
 
 /// Encodes ranges of a blob, piece by piece. Every byte is verified before it is handed out.
 #[derive(Debug)]
@@ -21,59 +25,102 @@ pub struct Encoder {
     reader: RangeReader,
     wanted: GroupRanges,
     ahead: Vec<Subtree>,
-    /// Data that was read ahead, and where it begins in the blob.
-    data: (u64, Bytes),
+    /// The length of the whole encoding in bytes.
+    bytes: u64,
 }
 
 impl Encoder {
     /// `wanted` must be ranges of a blob of this size.
     pub(crate) fn new(blob: &Blob, wanted: GroupRanges) -> Self {
         let ahead = vec![Subtree::root(blob.hash(), blob.size())];
-        Self { reader: RangeReader::new(blob, 0, 0), wanted, ahead, data: (0, Bytes::new()) }
+        let bytes = wanted.encoded_bytes(blob.size());
+        Self { reader: RangeReader::new(blob, 0, 0), wanted, ahead, bytes }
+    }
+
+    /// The length of the whole encoding in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The next piece, of little more than 1 MiB at most; `None` at the end.
     pub fn piece(&mut self) -> Result<Option<Vec<u8>>> {
-        let most = usize::try_from(PIECE_BYTES).unwrap_or(usize::MAX);
-        let mut out = Vec::with_capacity(most + most / 128);
-        while out.len() < most {
+        let mut out = Vec::new();
+        let len = self.fill(&mut out)?;
+        out.truncate(len);
+        Ok((len > 0).then_some(out))
+    }
+
+    /// Writes the next piece, of little more than 1 MiB at most, to the beginning of a buffer that may have been used
+    /// before, and answers its length; zero at the end. The buffer is made longer where it is too short. What is in it
+    /// after an error is not to be used.
+    pub fn fill(&mut self, out: &mut Vec<u8>) -> Result<usize> {
+        // Groups, and where they go. They are read to their place, and verified there.
+        let mut groups: Vec<(Subtree, usize)> = Vec::new();
+        let mut used = 0;
+        while used < PIECE_BYTES {
             let Some(subtree) = self.ahead.pop() else { break };
             if !self.wanted.meets(&subtree) {
                 continue;
             }
             if subtree.is_group() {
-                let data = self.group(&subtree)?;
-                out.extend_from_slice(&data);
+                let len = length(&subtree);
+                groups.push((subtree, used));
+                used += len;
             } else {
                 let node = self.reader.node(&subtree)?;
                 let Some((node, (left, right))) = node.and_then(|n| Some((n, subtree.split(&n)?))) else {
                     return Err(self.reader.blob().corrupt(Part::Outboard, subtree.start));
                 };
-                out.extend_from_slice(&node);
+                self.room(out, used + node.len());
+                if let Some(place) = out.get_mut(used..used + node.len()) {
+                    place.copy_from_slice(&node);
+                }
+                used += node.len();
                 self.ahead.extend([right, left]);
             }
         }
-        Ok((!out.is_empty()).then_some(out))
+        self.room(out, used);
+        self.read(&groups, out)?;
+        for (group, at) in &groups {
+            if !out.get(*at..at + length(group)).is_some_and(|data| group.holds(data)) {
+                return Err(self.reader.blob().corrupt(Part::Data, group.start));
+            }
+        }
+        Ok(used)
     }
 
-    fn group(&mut self, group: &Subtree) -> Result<Bytes> {
-        let (start, bytes) = &self.data;
-        if group.start < *start || group.end() > start + bytes.len() as u64 {
-            let run = self.wanted.run_of(group.start / GROUP_BYTES);
-            let end = run.map_or(group.end(), |run| run.end.saturating_mul(GROUP_BYTES));
-            let end = end.min(self.reader.blob().size()).min(group.start + PIECE_BYTES);
-            self.data = (group.start, self.reader.blob().read_data(group.start, end - group.start)?);
-        }
-        let (start, bytes) = &self.data;
-        let from = usize::try_from(group.start - start).unwrap_or(usize::MAX);
-        let len = usize::try_from(group.len).unwrap_or(usize::MAX);
-        let data = from.checked_add(len).filter(|to| *to <= bytes.len()).map(|to| bytes.slice(from..to));
-        match data {
-            Some(data) if group.holds(&data) => Ok(data),
-            Some(_) => Err(self.reader.blob().corrupt(Part::Data, group.start)),
-            None => Err(self.reader.blob().corrupt(Part::Length, group.start)),
+    /// Makes a buffer long enough, in a step that is seldom taken again.
+    fn room(&self, out: &mut Vec<u8>, len: usize) {
+        if out.len() < len {
+            let all = usize::try_from(self.bytes).unwrap_or(usize::MAX);
+            out.resize(len.max(all.min(PIECE_BYTES + PIECE_BYTES / 64)), 0);
         }
     }
+
+    /// Reads groups to their places, those that follow each other in the blob at once.
+    fn read(&self, groups: &[(Subtree, usize)], mut out: &mut [u8]) -> Result<()> {
+        let mut at = 0;
+        let mut slices: Vec<IoSliceMut<'_>> = Vec::with_capacity(groups.len());
+        let (mut start, mut end) = (0, 0);
+        for (group, place) in groups {
+            if group.start != end || slices.len() == SLICES {
+                self.reader.blob().read_to(start, &mut slices)?;
+                slices.clear();
+                start = group.start;
+            }
+            end = group.end();
+            let (_, rest) = out.split_at_mut_checked(place - at).unwrap_or_default();
+            let (data, rest) = rest.split_at_mut_checked(length(group)).unwrap_or_default();
+            (at, out) = (place + data.len(), rest);
+            slices.push(IoSliceMut::new(data));
+        }
+        self.reader.blob().read_to(start, &mut slices)
+    }
+}
+
+/// A group's length.
+fn length(group: &Subtree) -> usize {
+    usize::try_from(group.len).unwrap_or(usize::MAX)
 }
 
 impl Blob {

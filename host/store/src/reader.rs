@@ -6,7 +6,7 @@
 //! is checked once.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fondaco_schemas::BlobHash;
 use rustix::buffer::spare_capacity;
-use rustix::io::{Errno, pread};
+use rustix::io::{Errno, pread, preadv};
 
 use crate::error::{Error, Part, Result};
 use crate::import::{ALIGN, padding};
@@ -199,10 +199,36 @@ impl Blob {
         Error::Corrupt { hash: self.inner.hash, offset, part }
     }
 
+    /// Fills slices with the data from `offset` on, not verified.
+    pub(crate) fn read_to(&self, offset: u64, slices: &mut [IoSliceMut<'_>]) -> Result<()> {
+        read_slices(&self.inner.data, offset, slices).map_err(|e| match e.kind() {
+            io::ErrorKind::UnexpectedEof => self.corrupt(Part::Length, offset),
+            _ => Error::io("read", &self.inner.path, e),
+        })
+    }
+
     /// Up to `len` bytes of data; fewer if the file ends.
     pub(crate) fn read_data(&self, offset: u64, len: u64) -> Result<Bytes> {
         read_exactly(&self.inner.data, offset, len).map_err(|e| Error::io("read", &self.inner.path, e))
     }
+}
+
+/// Fills slices with what stands at `offset` of a file; refused where it ends before.
+fn read_slices(file: &File, mut offset: u64, mut slices: &mut [IoSliceMut<'_>]) -> io::Result<()> {
+    // Also an empty blob has a group.
+    IoSliceMut::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        match preadv(file, slices, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => {
+                offset += n as u64;
+                IoSliceMut::advance_slices(&mut slices, n);
+            }
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Reads `len` bytes at `offset`, or what there is, without clearing the memory first.

@@ -180,3 +180,37 @@ async fn a_full_store_says_so_and_nobody_is_blamed() {
     assert!(matches!(error, Error::Store(fondaco_store::Error::Quota { .. })), "{error}");
     assert_eq!((store.used_bytes(), net.status().await.unwrap().banned.len()), (0, 0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn much_is_carried_over_tcp_and_where_that_leads_nowhere_over_what_there_is() {
+    let both = Config { listen: [TCP, QUIC].map(|a| a.parse().unwrap()).to_vec(), ..config("") };
+    let publisher = Node::new(both).await;
+    let want = publisher.add(&data(3 << 20, 4));
+    let (peer, addresses) = publisher.address().await;
+    let is_tcp = |address: &libp2p::Multiaddr| crate::streams::is_tcp(address);
+    let quic: Vec<_> = addresses.iter().filter(|a| !is_tcp(a)).cloned().collect();
+    let ways = async |buyer: &Node| -> Vec<bool> {
+        let peers = buyer.net.status().await.unwrap().peers;
+        peers.iter().filter(|p| p.id == peer).map(|p| is_tcp(&p.address)).collect()
+    };
+    // Connected over QUIC alone, it is dialled over TCP for the fetch.
+    let buyer = Node::at("").await;
+    buyer.net.connect(peer, quic.clone()).await.unwrap();
+    assert_eq!(ways(&buyer).await, [false]);
+    buyer.net.fetch(vec![want.clone()], None, vec![(peer, addresses)]).done().await.unwrap();
+    assert!(ways(&buyer).await.contains(&true));
+    // Somebody else answers there; or somebody who says nothing.
+    let stranger = Node::at(TCP).await;
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mute = format!("/ip4/127.0.0.1/tcp/{}", mute.local_addr().unwrap().port()).parse().unwrap();
+    for wrong in [stranger.address().await.1[0].clone(), mute] {
+        let buyer = Node::at("").await;
+        buyer.net.connect(peer, quic.clone()).await.unwrap();
+        let begin = std::time::Instant::now();
+        let fetched = buyer.net.fetch(vec![want.clone()], None, vec![(peer, vec![wrong.clone()])]).done().await.unwrap();
+        assert_eq!(fetched.bytes, want.size, "{wrong}");
+        assert!(begin.elapsed() < Duration::from_secs(10), "{wrong}: {:?}", begin.elapsed());
+        assert_eq!(ways(&buyer).await, [false], "{wrong}");
+        assert_eq!(stranger.net.status().await.unwrap().sent_bytes, 0);
+    }
+}

@@ -52,11 +52,11 @@ pub(crate) enum Error {
 #[derive(Clone)]
 pub(crate) struct Tls {
     server: Arc<rustls::ServerConfig>,
-    client: Arc<rustls::ClientConfig>,
+    pub(super) client: Arc<rustls::ClientConfig>,
 }
 
 /// AES first where the processor has instructions for it; ChaCha20 is quicker elsewhere. The one who answers decides.
-fn provider() -> CryptoProvider {
+pub(super) fn provider() -> CryptoProvider {
     let suites = if has_aes() {
         vec![TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256]
     } else {
@@ -66,17 +66,17 @@ fn provider() -> CryptoProvider {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn has_aes() -> bool {
+pub(super) fn has_aes() -> bool {
     std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq")
 }
 
 #[cfg(target_arch = "aarch64")]
-fn has_aes() -> bool {
+pub(super) fn has_aes() -> bool {
     std::arch::is_aarch64_feature_detected!("aes") && std::arch::is_aarch64_feature_detected!("pmull")
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn has_aes() -> bool {
+pub(super) fn has_aes() -> bool {
     false
 }
 
