@@ -1,8 +1,9 @@
-//! `cargo figures`: every benchmark of the workspace, one after the other, on the release profile; and, with `--peers`,
-//! whole programs beside those of others.
+//! `cargo figures`: every benchmark of the workspace, one after the other, on the release profile; and, with `--peers`
+//! and `--swarm`, whole programs beside those of others.
 
 mod measure;
 mod peers;
+mod swarm;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,9 @@ pub struct Options {
     /// Measure the whole node beside nginx, `wasmtime serve` and sendme, instead. Fetches and builds them, once
     #[arg(long, conflicts_with = "packages")]
     peers: bool,
+    /// Measure transfer beside rqbit and sendme, instead. Builds them, once
+    #[arg(long, conflicts_with_all = ["packages", "peers"])]
+    swarm: bool,
     /// How many works the catalogue has, with --peers
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     works: u32,
@@ -28,6 +32,9 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<ExitCode> {
     if options.peers {
         return peers::run(options.works).map(|()| ExitCode::SUCCESS);
+    }
+    if options.swarm {
+        return swarm::run().map(|()| ExitCode::SUCCESS);
     }
     let metadata = program::answer(workspace::cargo().args(["metadata", "--no-deps", "--format-version=1"]))?;
     let metadata: Value = serde_json::from_str(&metadata)?;

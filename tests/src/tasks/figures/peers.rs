@@ -19,8 +19,8 @@ use crate::workspace::{self, PLUGINS};
 use crate::{http, program};
 
 const WASMTIME: &str = "48.0.8";
-const SENDME: &str = "0.37.1";
-const SIZE: u64 = 1 << 30;
+pub(super) const SENDME: &str = "0.37.1";
+pub(super) const SIZE: u64 = 1 << 30;
 const RUNS: usize = 5;
 const SECONDS: u32 = 5;
 
@@ -73,7 +73,7 @@ impl Peers {
     }
 }
 
-fn built(package: &str, name: &str, version: &str, options: &[&str]) -> Result<PathBuf> {
+pub(super) fn built(package: &str, name: &str, version: &str, options: &[&str]) -> Result<PathBuf> {
     let root = workspace::target()?.join("tools");
     let found = root.join("bin").join(name);
     if !found.is_file() {
@@ -93,14 +93,14 @@ fn hello() -> Result<PathBuf> {
     Ok(workspace::target()?.join(workspace::TARGET).join("plugin/hello.wasm"))
 }
 
-fn release() -> Result<PathBuf> {
+pub(super) fn release() -> Result<PathBuf> {
     program::answer(workspace::cargo().args(["build", "--quiet", "--release", "-p", "fondaco"]))?;
     workspace::build()?;
     Ok(workspace::target()?.join("release/fondaco"))
 }
 
 /// In memory where the machine has a folder for that, so that no disk is measured.
-fn scratch() -> Result<tempfile::TempDir> {
+pub(super) fn scratch() -> Result<tempfile::TempDir> {
     let shm = Path::new("/dev/shm");
     let parent = if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() };
     tempfile::tempdir_in(parent).context("no folder for the data")
@@ -334,7 +334,7 @@ fn files(node: &Running, shop: &Deployment, scratch: &Path) -> Result<()> {
     Ok(())
 }
 
-fn free_port() -> Result<u16> {
+pub(super) fn free_port() -> Result<u16> {
     Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
@@ -360,10 +360,10 @@ fn nginx(root: &Path) -> Result<(Server, u16)> {
 }
 
 /// Somebody else's server. It is killed when this goes away.
-struct Server(Child);
+pub(super) struct Server(Child);
 
 impl Server {
-    fn start(command: &mut Command, port: u16) -> Result<Self> {
+    pub(super) fn start(command: &mut Command, port: u16) -> Result<Self> {
         let said = program::show(command);
         let server = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let server = Self(server.with_context(|| said.clone())?);
@@ -377,7 +377,7 @@ impl Server {
         bail!("{said}: does not open port {port}")
     }
 
-    fn id(&self) -> u32 {
+    pub(super) fn id(&self) -> u32 {
         self.0.id()
     }
 
