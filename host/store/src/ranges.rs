@@ -37,12 +37,6 @@ impl GroupRanges {
         self.0.iter().map(|run| run.end - run.start).sum()
     }
 
-    /// The run that `group` lies in.
-    pub(crate) fn run_of(&self, group: u64) -> Option<&Range<u64>> {
-        let at = self.0.partition_point(|run| run.end <= group);
-        self.0.get(at).filter(|run| run.start <= group)
-    }
-
     /// Whether a group of the subtree is among them.
     pub(crate) fn meets(&self, subtree: &Subtree) -> bool {
         let first = subtree.start / GROUP_BYTES;

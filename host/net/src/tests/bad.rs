@@ -289,3 +289,70 @@ async fn whoever_does_not_read_holds_a_slot_no_longer_than_its_time() {
     assert!(begin.elapsed() < Duration::from_secs(40), "{:?}", begin.elapsed());
     drop(stream);
 }
+
+/// Resident memory of this process in MiB. Each test has a process of its own.
+fn resident_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let kib = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap();
+    kib.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_do_not_end_their_handshake_are_cut_and_cost_nothing() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let node = Node::at(TCP).await;
+    let want = node.add(&data(3 << 20, 1));
+    let at = node.address().await;
+    let port = at.1[0].to_string().rsplit('/').next().unwrap().parse::<u16>().unwrap();
+    let before = resident_mib();
+    let mut open = Vec::new();
+    for number in 0..200 {
+        let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        // A third says nothing, a third stops before TLS, a third within it: a record of 16 KiB, of which one comes.
+        let said: &[&[u8]] = match number % 3 {
+            0 => &[],
+            1 => &[b"\x13/multistream/1.0.0\n"],
+            _ => &[b"\x13/multistream/1.0.0\n", b"\x0b/tls/1.0.0\n", b"\x16\x03\x01\x40\x00", &[1; 1024]],
+        };
+        for bytes in said {
+            // The node may have had enough of them already.
+            let _ = socket.write_all(bytes).await;
+        }
+        open.push(socket);
+    }
+    // What was reserved for them is a few KiB for each of the 64 that were let in.
+    assert!(resident_mib() < before + 16, "{before} MiB, then {}", resident_mib());
+    let begin = Instant::now();
+    for mut socket in open {
+        let ended = async { while socket.read(&mut [0; 4096]).await.is_ok_and(|n| n > 0) {} };
+        tokio::time::timeout(Duration::from_secs(20), ended).await.expect("a stalled handshake goes on for ever");
+    }
+    assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+    let other = Node::at("").await;
+    assert_eq!(other.net.fetch(vec![want.clone()], None, vec![at]).done().await.unwrap().bytes, want.size);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sockets_that_nobody_reads_do_not_fill_the_memory() {
+    let node = Node::at(TCP).await;
+    let want = node.add(&data(24 << 20, 1));
+    let at = node.address().await;
+    let (before, mut held) = (resident_mib(), Vec::new());
+    for _ in 0..4 {
+        let lazy = Node::at("").await;
+        lazy.net.connect(at.0, at.1.clone()).await.unwrap();
+        for _ in 0..4 {
+            let mut stream = lazy.net.open(at.0).await.unwrap();
+            for first in [0, 256, 512, 768, 1024, 1280] {
+                wire::send(&mut stream, &Request::Groups(want.hash, vec![Run(first, 256)])).await.unwrap();
+            }
+            held.push(stream);
+        }
+        held.extend(lazy.net.open(at.0).await);
+        std::mem::forget(lazy);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // 384 MiB are asked for. Sixteen answers at once have a buffer of 1 MiB each, and as much again lies in windows.
+    let grown = resident_mib().saturating_sub(before);
+    assert!(grown < 96, "{grown} MiB for sixteen streams that nobody reads");
+}
