@@ -127,7 +127,25 @@ mod tests {
         // Still short enough as a request.
         let summary = "x".repeat(MAX_FILE_BYTES - REQUEST.len());
         let long = REQUEST.replace("A shop window", &summary);
-        assert!(matches!(prepared(&long, &["plugin.wasm"]), Err(AuthorError::ManifestTooLong(_))));
+        let Err(AuthorError::ManifestTooLong(len)) = prepared(&long, &["plugin.wasm"]) else { panic!("too long") };
+        // To the last byte.
+        let most = REQUEST.replace("A shop window", &summary[len - MAX_FILE_BYTES..]);
+        let bundle = Bundle::parse(prepared(&most, &["plugin.wasm"]).unwrap()).unwrap();
+        assert_eq!(bundle.get(MANIFEST_FILE).unwrap().len(), MAX_FILE_BYTES);
+        let more = REQUEST.replace("A shop window", &summary[len - MAX_FILE_BYTES - 1..]);
+        assert!(matches!(prepared(&more, &["plugin.wasm"]), Err(AuthorError::ManifestTooLong(_))));
+    }
+
+    #[test]
+    fn writes_down_what_it_packs_when_and_with_what() {
+        let manifest = Manifest::parse_request(REQUEST).unwrap();
+        let (released, files) = (datetime!(2030-01-31 12:00 UTC), [("plugin.wasm".parse().unwrap(), b"x".to_vec())]);
+        let bundle = prepare(manifest, files.into(), released, Some("rustc 1.95.0".into())).unwrap();
+        let bundle = Bundle::parse(bundle).unwrap();
+        let text = std::str::from_utf8(bundle.get(MANIFEST_FILE).unwrap()).unwrap();
+        let packed = Manifest::parse_packed(text).unwrap();
+        assert_eq!((packed.released, packed.toolchain.as_deref()), (Some(released), Some("rustc 1.95.0")));
+        assert_eq!(packed.files.iter().map(|f| (f.path.as_str(), f.size)).collect::<Vec<_>>(), [("plugin.wasm", 1)]);
     }
 
     #[test]

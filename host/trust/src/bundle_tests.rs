@@ -50,6 +50,25 @@ fn refuses_a_bundle_cut_anywhere() {
     assert!(matches!(Bundle::parse(longer), Err(BundleError::Form(_))), "something behind the end");
 }
 
+#[test]
+fn a_bundles_file_is_called_after_what_is_in_it() {
+    let request = "schema = 1\nid = \"org.nightowl.shelf\"\nversion = \"1.4.0-rc.1\"\nkind = \"search\"\napi = \"^0.1\"\n\
+        component = \"plugin.wasm\"\nlicense = \"MIT\"\n[text.en]\nname = \"Shelf\"\nsummary = \"A shop window\"\n";
+    assert_eq!(file_name(&Manifest::parse_request(request).unwrap()), "org.nightowl.shelf-1.4.0-rc.1.fondaco");
+}
+
+#[test]
+fn says_at_which_byte_a_size_is_no_number() {
+    let mut second = plain("b", 1);
+    second.as_mut_bytes()[124] = b'x';
+    let bytes = foreign(|b| {
+        b.append(&plain("a", 1), &b"x"[..]).unwrap();
+        // The reader's own look at the size would fail: written as it stands.
+        b.get_mut().extend_from_slice(summed(second).as_bytes());
+    });
+    assert_eq!(Bundle::parse(bytes), Err(BundleError::Form(1024 + 124)));
+}
+
 /// A tar as other tools write it.
 fn foreign(build: impl FnOnce(&mut tar::Builder<Vec<u8>>)) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());

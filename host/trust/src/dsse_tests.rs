@@ -67,3 +67,12 @@ fn refuses_what_is_no_envelope() {
     let long = format!("{json}{}", " ".repeat(MAX_BYTES));
     assert!(matches!(parse(&long), Err(DsseError::TooLong(_))));
 }
+
+#[test]
+fn reads_as_much_as_the_limits_say() {
+    let most = signed(&(1..=16).collect::<Vec<_>>()).to_json().unwrap();
+    assert_eq!(parse(&most).unwrap().signatures.len(), MAX_SIGNATURES);
+    let longest = format!("{most}{}", " ".repeat(MAX_BYTES - most.len()));
+    assert!(parse(&longest).is_ok());
+    assert!(matches!(parse(&format!("{longest} ")), Err(DsseError::TooLong(n)) if n == MAX_BYTES + 1));
+}

@@ -220,8 +220,7 @@ impl KeyPair {
         let removed = fs::remove_file(&temporary);
         done.map_err(write)?;
         removed.map_err(write)?;
-        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::File::open(parent).and_then(|dir| dir.sync_all()).map_err(write)
+        fs::File::open(folder_of(path)).and_then(|dir| dir.sync_all()).map_err(write)
     }
 
     fn write_new(&self, path: &Path) -> io::Result<()> {
@@ -229,6 +228,11 @@ impl KeyPair {
         file.write_all(self.to_pem().as_bytes())?;
         file.sync_all()
     }
+}
+
+/// Where a file lies; for a bare name that is where the program runs.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";

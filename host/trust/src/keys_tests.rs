@@ -95,6 +95,7 @@ fn key_ids_are_those_of_openssl() {
     // openssl pkey -in key.pem -pubout -outform DER | sha256sum, for the key of RFC 8032's test 1.
     let key = KeyPair::from_seed(&hex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")).unwrap();
     assert_eq!(key_id(&key.public()).to_string(), OPENSSL_KEY_ID);
+    assert_eq!(format!("{:?}", key_id(&key.public())), format!("KeyId({OPENSSL_KEY_ID})"));
     // openssl genpkey writes version 1, as we do: its text for that key.
     assert_eq!(key.to_pem(), OPENSSL_PEM);
     assert_eq!(KeyPair::from_pem(OPENSSL_PEM).unwrap().public(), key.public());
@@ -114,7 +115,7 @@ fn key_files_are_private_whole_and_never_replaced() {
     for mode in [0o640, 0o604, 0o620, 0o644, 0o601] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         let refused = KeyPair::load(&path).unwrap_err();
-        assert!(matches!(refused, KeyFileError::Exposed { .. }), "{mode:o}");
+        assert!(matches!(refused, KeyFileError::Exposed { mode: told, .. } if told == mode), "{mode:o}: {refused}");
         assert!(refused.to_string().contains(&format!("chmod 600 {}", path.display())), "{refused}");
     }
     assert!(matches!(KeyPair::load(&dir.path().join("none")), Err(KeyFileError::Read(..))));
@@ -139,6 +140,26 @@ fn what_is_no_private_key_is_refused() {
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).unwrap();
     file.write_all(b"no key").unwrap();
     assert!(matches!(KeyPair::load(&path), Err(KeyFileError::NoKey(_))));
+}
+
+#[test]
+fn a_bare_name_lies_where_the_program_runs() {
+    for (path, folder) in [("a.pem", "."), ("keys/a.pem", "keys"), ("/a.pem", "/"), ("./a.pem", ".")] {
+        assert_eq!(folder_of(Path::new(path)), Path::new(folder), "{path}");
+    }
+}
+
+#[test]
+fn keys_that_carry_their_public_half_are_kept_whole() {
+    // PKCS#8 version 2, as `ring` writes it; in PEM it is longer than a line.
+    let der = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap().as_ref().to_vec();
+    let key = KeyPair::from_pkcs8(der.clone()).unwrap();
+    let pem = key.to_pem();
+    assert!(pem.lines().count() > 3 && pem.lines().all(|line| (1..=64).contains(&line.len())), "{pem}");
+    assert_eq!(KeyPair::from_pem(&pem).unwrap().der, der);
+    // Another implementation that is given the seed has the same key.
+    assert_eq!(KeyPair::from_seed(&key.seed()).unwrap().public(), key.public());
+    assert_eq!(KeyPair::from_seed(&[7; 32]).unwrap().seed(), [7; 32]);
 }
 
 #[test]

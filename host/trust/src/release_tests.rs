@@ -143,6 +143,19 @@ fn refuses_a_release_too_large_to_be_read_back() {
 }
 
 #[test]
+fn a_release_may_be_as_large_as_is_read() {
+    let signed = |n: usize| sign_release(&key(1), &Release { description: "x".repeat(n), ..release() });
+    let some = MAX_ENVELOPE_BYTES / 2;
+    let most = some + MAX_ENVELOPE_BYTES - signed(some).unwrap().1.len();
+    let (_, bytes) = signed(most).unwrap();
+    assert_eq!(bytes.len(), MAX_ENVELOPE_BYTES);
+    assert!(verify_release(&bytes).is_ok());
+    assert!(signed(most + 1).is_err());
+    let path = Release { files: vec![file(&"x".repeat(1024))], ..release() };
+    assert!(sign_release(&key(1), &path).is_ok(), "a path to its last byte");
+}
+
+#[test]
 fn entitlements_count_from_trusted_nodes_only() {
     let bytes = sign(&key(4), &entitlement()).unwrap().encode();
     assert_eq!(

@@ -53,6 +53,12 @@ fn revoking_is_added_once() {
 }
 
 #[test]
+fn the_first_change_counts_up_from_nothing() {
+    let text = revoke_key("serial = 0\n", &key(1)).unwrap();
+    assert_eq!(TrustStore::parse(&text, Some(1)).unwrap().file().serial, 1);
+}
+
+#[test]
 fn refuses_an_older_file() {
     assert!(TrustStore::parse(HAND_WRITTEN, Some(7)).is_ok());
     assert!(matches!(TrustStore::parse(HAND_WRITTEN, Some(8)), Err(TrustError::Serial { found: 7, seen: 8 })));

@@ -83,6 +83,8 @@ fn accepts_what_a_trusted_publisher_signed() {
     assert_eq!((verified.publisher.as_str(), verified.signers.as_slice()), ("Night Owl", &[key(1).public()][..]));
     assert_eq!(verified.bundle_hash.as_bytes(), blake3::hash(&bundle(&[1])).as_bytes());
     assert_eq!(verified.bytes(), bundle(&[1]), "the bytes that were verified");
+    let paths: Vec<_> = verified.paths().map(BundlePath::as_str).collect();
+    assert_eq!(paths, ["a.txt", SIGNATURE_FILE, MANIFEST_FILE, "plugin.wasm"]);
     assert_eq!(check(bundle(&[2, 3])).unwrap().publisher, "Two Owls");
     assert_eq!(bundle(&[1]), bundle(&[1]), "the same input gives the same bundle");
 }
@@ -116,6 +118,15 @@ fn step_1_refuses_what_is_no_bundle_or_holds_no_manifest() {
     refused!(check(without), Refusal::Missing(MANIFEST_FILE));
     let long = signed_manifest(|text| format!("{text}#{}", "x".repeat(MAX_FILE_BYTES)));
     refused!(check(long), Refusal::ManifestTooLong(_));
+    // To the last byte.
+    let filled = |to: usize| {
+        check(signed_manifest(|text| {
+            let room = to - text.len() - 2;
+            format!("{text}#{}\n", "x".repeat(room))
+        }))
+    };
+    refused!(filled(MAX_FILE_BYTES + 1), Refusal::ManifestTooLong(n) if n == MAX_FILE_BYTES + 1);
+    assert!(filled(MAX_FILE_BYTES).is_ok());
 }
 
 #[test]
@@ -178,6 +189,11 @@ fn step_6_refuses_what_the_signer_may_not_sign() {
     refused!(check(signed("org.nightowl.shelf", "org.other.shelf")), Refusal::Scope { .. });
     refused!(check(signed("org.nightowl.shelf", "org.nightowlx.shelf")), Refusal::Scope { .. });
     refused!(check(signed("storefront", "payment")), Refusal::Kind { .. });
+    // What it may sign is said, since that is what the operator would change.
+    let two = trust(|text| text.replacen("[\"org.nightowl\"]", "[\"org.nightowl\", \"org.owl\"]", 1));
+    let other = signed("org.nightowl.shelf", "org.other.shelf");
+    refused!(verify(other, &two, &host(), |_| None), Refusal::Scope { ref prefixes, .. } if prefixes == "org.nightowl, org.owl");
+    refused!(check(signed("storefront", "payment")), Refusal::Kind { ref kinds, .. } if kinds == "storefront, search");
 }
 
 #[test]

@@ -42,6 +42,7 @@ fn canonical_json_is_what_securesystemslib_writes() {
 
 #[test]
 fn json_that_readers_differ_over_is_refused() {
+    assert!(json("1.5").unwrap_err().contains("expected a JSON value without fractions"));
     assert!(json(r#"{"a": 1, "a": 1}"#).unwrap_err().contains("the key \"a\" is there twice"));
     for text in ["1.5", "1e3", "{", "[1] x", "18446744073709551616", "\"\\ud800\"", "nul"] {
         assert!(json(text).is_err(), "{text}");
@@ -496,6 +497,38 @@ fn one_publishers_fault_hides_nobody_else() {
     // Whoever asks for one of theirs is told.
     assert!(client.download(&mut repo, "bad/a").is_err());
     assert!(client.download(&mut repo, "good/a").unwrap().is_some());
+    // The registry's own fault is nobody's alone.
+    repo.publish_until("targets", NOW);
+    repo.publish(&["snapshot", "timestamp"]);
+    let mut update = client.begin().unwrap();
+    update.want_all();
+    assert!(matches!(client.drive(&mut update, &mut repo).unwrap_err().why, Why::Expired(_)));
+}
+
+#[test]
+fn versions_go_up_to_the_highest_and_are_told() {
+    let (mut repo, mut client) = start();
+    repo.draft("timestamp").set_version(MAX_VERSION - 1);
+    repo.publish(&["timestamp"]);
+    let update = client.refresh(&mut repo).unwrap();
+    let versions: Vec<(String, u64)> = update.versions().into_iter().collect();
+    let told = [("root", 1), ("snapshot", 1), ("targets", 1), ("timestamp", MAX_VERSION)];
+    assert_eq!(versions, told.map(|(role, version)| (role.to_owned(), version)));
+    let next = repo.draft("timestamp").next(Expiry(NOW));
+    assert!(matches!(next, Err(Why::Forward)), "and no further");
+}
+
+#[test]
+fn a_registry_reads_what_it_has_written_itself() {
+    let (mut repo, _) = start();
+    repo.add("targets", "a/b", b"hello");
+    let targets = repo.drafts["targets"].as_targets().unwrap();
+    assert_eq!(targets.target("a/b").unwrap().length, 5);
+    assert!(targets.target("a").is_none() && targets.paths().eq(["a/b"]));
+    let meta = repo.drafts["snapshot"].meta_of("targets.json").unwrap();
+    assert_eq!((meta.version, meta.length), (1, None));
+    assert!(repo.drafts["snapshot"].meta_of("other.json").is_none());
+    assert!(repo.drafts["snapshot"].signers().eq([tuf_key_id(&key(2).public())]));
 }
 
 #[test]
@@ -670,6 +703,10 @@ fn a_draft_knows_whether_it_is_signed_enough_and_short_enough() {
     let mut timestamp = Draft::timestamp(Expiry(NOW));
     timestamp.set("x", "y".repeat(usize::try_from(MAX_TIMESTAMP_BYTES).unwrap()).into());
     assert!(matches!(timestamp.to_bytes(), Err(Why::TooLong(MAX_TIMESTAMP_BYTES))));
+    timestamp.set("x", "".into());
+    let room = usize::try_from(MAX_TIMESTAMP_BYTES).unwrap() - timestamp.to_bytes().unwrap().len();
+    timestamp.set("x", "y".repeat(room).into());
+    assert_eq!(timestamp.to_bytes().unwrap().len() as u64, MAX_TIMESTAMP_BYTES, "to the last byte");
     assert!(matches!(Draft::parse(b"{}", TopRole::Root), Err(Why::Form(_))));
     let bytes = Draft::targets(Expiry(NOW)).to_bytes().unwrap();
     assert!(matches!(Draft::parse(&bytes, TopRole::Snapshot), Err(Why::Type(_))));
