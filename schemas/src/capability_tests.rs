@@ -116,3 +116,31 @@ fn web_services_are_granted_by_host_on_the_operators_terms() {
         "a quota that is asked for is consented to"
     );
 }
+
+#[test]
+fn what_was_asked_before_and_now_is_the_larger_of_both_and_the_operators_word_on_bytes() {
+    let before = grants("g = { storage.quota = \"1MiB\", http = { hosts = [\"https://a\"], quota = \"2MiB\" } }");
+    let now = grants(
+        "g = { storage.quota = \"3MiB\", mail = {}, http = { hosts = [\"https://b\"], quota = \"9MiB\", allow-private = [\"https://b\"] } }",
+    );
+    let both = before.and(&now);
+    assert_eq!(both.0[&Capability::Storage].quota, Some(ByteSize::mib(3)), "of storage the larger");
+    assert_eq!(now.and(&before).0[&Capability::Storage].quota, Some(ByteSize::mib(3)), "from either side");
+    assert_eq!(both.0[&Capability::Http].quota, Some(ByteSize::mib(2)), "of bytes of a day what was said here");
+    let hosts: Vec<String> = both.0[&Capability::Http].hosts.iter().map(ToString::to_string).collect();
+    assert_eq!(hosts, ["https://a", "https://b"]);
+    assert_eq!(both.0[&Capability::Http].allow_private.len(), 1);
+    assert!(both.has(Capability::Mail) && !both.has(Capability::Keys));
+    let unsaid = grants("g = { http.hosts = [\"https://a\"] }");
+    assert_eq!(unsaid.and(&now).0[&Capability::Http].quota, Some(ByteSize::mib(9)), "not said is not said");
+}
+
+#[test]
+fn a_mistake_in_the_hosts_is_told_once() {
+    for hosts in ["[\"ftp://a\"]", "\"https://a\""] {
+        let told = mistakes(&format!("c.http.hosts = {hosts}\n"));
+        assert_eq!(told.lines().filter(|l| l.contains("hosts")).count(), told.lines().count(), "{told}");
+        assert!(!told.contains("http needs the hosts to be called"), "they were named, and wrongly: {told}");
+    }
+    assert!(mistakes("c.http = {}\n").contains("http needs the hosts to be called"));
+}

@@ -296,6 +296,21 @@ mod tests {
     }
 
     #[test]
+    fn each_kind_has_a_name_of_its_own() {
+        let kinds: std::collections::BTreeMap<String, Class> = V4
+            .iter()
+            .map(|b| b.2)
+            .chain(V6.iter().map(|b| b.2))
+            .chain([Class::Isatap])
+            .map(|c| (c.to_string(), c))
+            .collect();
+        assert_eq!(kinds.len(), 19, "{kinds:?}");
+        assert!(kinds.keys().all(|name| name.starts_with("a")), "{kinds:?}");
+        assert_eq!(Class::Metadata.to_string(), "a cloud's metadata service");
+        assert_eq!(Class::Private.to_string(), "a private address");
+    }
+
+    #[test]
     fn one_network_of_the_operator_is_no_leave_for_the_rest() {
         let refused = |reach: Reach, text: &str| reach.refuses(text.parse().unwrap()).is_some();
         for own in ["127.0.0.1", "::1", "10.1.2.3", "192.168.1.1", "fd12::1", "100.64.0.1"] {

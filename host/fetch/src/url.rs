@@ -108,6 +108,7 @@ mod tests {
             ("http://[::1]:80/x", "http://[::1]", "/x"),
             ("https://a.example//b", "https://a.example", "//b"),
             ("https://a.example/@b:c", "https://a.example", "/@b:c"),
+            ("https://a.b/c/d", "https://a.b", "/c/d"),
         ] {
             let url: Url = text.parse().unwrap();
             assert_eq!((url.origin().as_str(), url.target().as_str()), (origin, target), "{text}");
@@ -153,6 +154,8 @@ mod tests {
         }
         let long = format!("https://a.example/{}", "x".repeat(MAX_URL));
         assert_eq!(long.parse::<Url>(), Err(UrlError::Long(long.len())));
+        let most = format!("https://a.example/{}", "x".repeat(MAX_URL - 18));
+        assert_eq!((most.len(), most.parse::<Url>().unwrap().to_string()), (MAX_URL, most), "to the last byte");
         let origin: Origin = "https://a.example".parse().unwrap();
         assert!(Url::new(origin.clone(), "x").is_err() && Url::new(origin.clone(), "*").is_err());
         assert!(Url::new(origin, "http://b.example/").is_err(), "a proxy's request line");

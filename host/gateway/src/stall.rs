@@ -65,3 +65,50 @@ impl AsyncWrite for Patient {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn pair(limit: Duration) -> (Patient, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (peer, ours) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        (Patient::new(ours.unwrap().0, limit), peer.unwrap())
+    }
+
+    /// Writes until it fails.
+    async fn pour(patient: &mut Patient) -> io::Error {
+        loop {
+            if let Err(error) = patient.write(&[0; 64 << 10]).await {
+                return error;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_is_given_up() {
+        let (mut patient, _silent) = pair(Duration::from_millis(200)).await;
+        let error = tokio::time::timeout(Duration::from_secs(20), pour(&mut patient)).await.expect("it ends");
+        assert_eq!((error.kind(), error.to_string().as_str()), (io::ErrorKind::TimedOut, "the peer takes no bytes"));
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_little_is_waited_for() {
+        let (mut patient, mut slow) = pair(Duration::from_millis(500)).await;
+        let read = async {
+            let mut buffer = vec![0; 1 << 20];
+            loop {
+                slow.read_exact(&mut buffer).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let poured = async {
+            tokio::select! { error = pour(&mut patient) => error, never = read => never }
+        };
+        // Four times as long as it would wait for one who takes nothing.
+        assert!(tokio::time::timeout(Duration::from_secs(2), poured).await.is_err(), "it was given up");
+    }
+}

@@ -60,3 +60,67 @@ pub(crate) fn scan(bytes: &[u8]) -> Result<(), String> {
 fn locals(body: &wasmparser::FunctionBody<'_>) -> wasmparser::Result<u64> {
     body.get_locals_reader()?.into_iter().try_fold(0, |sum: u64, group| Ok(sum.saturating_add(group?.0.into())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(inner: &str, words: &str) {
+        let refused = scan(&component(inner)).unwrap_err();
+        assert!(refused.contains(words), "{refused}");
+    }
+
+    fn component(inner: &str) -> Vec<u8> {
+        wat::parse_str(format!("(component {inner})")).unwrap()
+    }
+
+    #[test]
+    fn a_component_is_none_without_its_wrapping() {
+        let module = wat::parse_str("(module (func))").unwrap();
+        assert!(scan(&module).unwrap_err().contains("wasm-tools component new"));
+        assert_eq!(scan(&component("(core module (func))")), Ok(()), "but it consists of modules");
+        let cut = component("(core module (func))");
+        assert!(scan(cut.get(..cut.len() - 3).unwrap()).unwrap_err().contains("cut short"));
+        assert!(scan(b"no WebAssembly").unwrap_err().contains("no WebAssembly"));
+    }
+
+    #[test]
+    fn components_nest_eight_deep_and_no_deeper() {
+        let nested = |depth: usize| "(component ".repeat(depth) + &")".repeat(depth);
+        assert_eq!(scan(&component(&nested(MAX_DEPTH))), Ok(()));
+        check(&nested(MAX_DEPTH + 1), "more than 8 deep");
+        check(
+            &format!("{}(core module){}", "(component ".repeat(MAX_DEPTH), ")".repeat(MAX_DEPTH)),
+            "more than 8 deep",
+        );
+        assert_eq!(scan(&component(&"(core module)(component)".repeat(20))), Ok(()), "side by side they may be many");
+    }
+
+    #[test]
+    fn functions_are_counted_over_all_modules() {
+        let modules = |more: usize| {
+            let half = "(func)".repeat(MAX_FUNCTIONS / 2);
+            format!("(core module {half})(core module {half}{})", "(func)".repeat(more))
+        };
+        assert_eq!(scan(&component(&modules(0))), Ok(()));
+        check(&modules(1), "more than 200000 functions");
+    }
+
+    #[test]
+    fn a_function_is_as_long_as_the_limit_and_no_longer() {
+        // Beside its instructions a body has a byte for its locals and one for its end.
+        let body = |bytes: usize| format!("(core module (func {}))", "nop ".repeat(bytes - 2));
+        assert_eq!(scan(&component(&body(MAX_BODY))), Ok(()));
+        check(&body(MAX_BODY + 1), "has 524289 bytes, and at most 524288 are compiled");
+    }
+
+    #[test]
+    fn local_variables_are_counted_over_all_their_types() {
+        let locals = |i64s: usize| {
+            let (i32s, i64s) = (" i32".repeat(10_000), " i64".repeat(i64s));
+            format!("(core module (func (local{i32s}{i64s})))")
+        };
+        assert_eq!(scan(&component(&locals(10_000))), Ok(()));
+        check(&locals(10_001), "has 20001 local variables, and at most 20000 are compiled");
+    }
+}

@@ -200,5 +200,18 @@ mod tests {
     #[test]
     fn a_secret_shows_itself_to_nobody() {
         assert!(!format!("{:?}", grant()).contains("s3cret"));
+        assert_eq!(format!("{:?}", Secret::new("s3cret")), "Secret(..)");
+    }
+
+    /// A value is filled no further than what may be sent: a short header cannot make the node hold a long one.
+    #[test]
+    fn filling_ends_where_the_headers_do() {
+        let (most, half) = (MAX_HEADER_BYTES, MAX_HEADER_BYTES / 2);
+        let secrets = [("most", "x".repeat(most)), ("half", "x".repeat(half)), ("none", String::new())];
+        let grant = HttpGrant { secrets: secrets.map(|(k, v)| (k.to_owned(), Secret::new(v))).into(), ..grant() };
+        let filled = |text: &str| grant.fill_one(text).unwrap();
+        assert_eq!(filled("{{secret:most}}{{secret:none}}").len(), most, "exactly as much as may be sent");
+        let long = "{{secret:half}}".repeat(100);
+        assert!(filled(&long).len() <= most + half + long.len(), "the rest stays as it stands, and is refused");
     }
 }
