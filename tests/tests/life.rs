@@ -53,9 +53,10 @@ impl Shop {
         fs::copy(bundle, self.file("plugins/dropped.fondaco")).map(drop).context("not dropped")
     }
     fn edit(&self, name: &str, change: impl Fn(String) -> String) -> Result<()> {
-        let path = self.file(name);
-        fs::write(&path, change(fs::read_to_string(&path)?))?;
-        Ok(())
+        // As editors do it: a running node must not read half a file.
+        let (path, new) = (self.file(name), self.node.path("edited"));
+        fs::write(&new, change(fs::read_to_string(&path)?))?;
+        Ok(fs::rename(&new, &path)?)
     }
     /// The kinds of acts that stand in the log for the plain shop, as `plugin.changed` events.
     fn lock(&self) -> Result<String> {

@@ -156,3 +156,33 @@ fn refuses_a_component_that_imports_more_than_its_manifest_asks_for() -> Result<
     })?;
     check(&node, &bundle, "all", &["org.fondaco.pay-voucher 0.1.0", "keys"])
 }
+
+/// Writes settings of the voucher plugin down before it is installed.
+fn set(node: &TestNode, settings: &str) -> Result<()> {
+    let file = node.deployment.path().join("fondaco.toml");
+    let text = fs::read_to_string(&file)?;
+    Ok(fs::write(&file, format!("{text}\n[plugins.\"org.fondaco.pay-voucher\"]\nsettings = {settings}\n"))?)
+}
+
+#[test]
+fn refuses_settings_that_are_not_those_of_the_plugins_schema() -> Result<()> {
+    let node = TestNode::bare()?;
+    set(&node, "{ asets = [\"EUR\"], assets = [] }")?;
+    let bundle = &node.bundle("pay-voucher")?.file;
+    // Every mistake, and where it is.
+    check(&node, bundle, "all", &["org.fondaco.pay-voucher 0.1.0", "'asets' was unexpected", "settings/assets: "])?;
+    let node = TestNode::bare()?;
+    set(&node, "{ assets = [\"EUR\"] }")?;
+    node.deployment.install(bundle)
+}
+
+#[test]
+fn refuses_settings_for_a_plugin_that_has_none() -> Result<()> {
+    let node = TestNode::bare()?;
+    set(&node, "{ assets = [\"EUR\"] }")?;
+    let bundle = voucher(&node, Some(&node.key), |text| {
+        text.replace("[settings]\n", "").replace("schema = \"settings.schema.json\"\n", "")
+    })?;
+    check(&node, &bundle, "all", &["org.fondaco.pay-voucher 0.1.0", "it has no settings, and fondaco.toml sets some"])?;
+    TestNode::bare()?.deployment.install(&bundle)
+}

@@ -1,0 +1,202 @@
+//! Visitors who take more than their share, and forms and cookies that are not what they say. Each is refused in the
+//! gateway, before a plugin is asked, and everybody else is served as before.
+
+use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use fondaco_tests::http::{self, Answer};
+use fondaco_tests::node::{Running, TestNode};
+
+/// How long a test waits for what must come at once.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running node without plugins, and with these limits.
+fn up(limits: &str) -> Result<(TestNode, Running, String)> {
+    let node = TestNode::bare()?;
+    let file = node.deployment.path().join("fondaco.toml");
+    let text = fs::read_to_string(&file)?;
+    fs::write(&file, format!("{text}\n[gateway.limits]\n{limits}"))?;
+    let running = node.deployment.up()?;
+    let host = running.url.trim_start_matches("http://").to_owned();
+    Ok((node, running, host))
+}
+
+fn get(host: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+    http::send(host, "GET", "/healthz", headers, b"")
+}
+
+fn connect(host: &str) -> Result<TcpStream> {
+    let stream = TcpStream::connect(host)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+/// All that the server says until it closes the connection; that it must close it is the point.
+fn rest(stream: &mut TcpStream) -> Result<String> {
+    let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => all.extend_from_slice(buffer.get(..n).unwrap_or_default()),
+            Err(e) if e.kind() == ErrorKind::ConnectionReset => break,
+            Err(e) => return Err(e).context("the connection was not closed"),
+        }
+    }
+    Ok(String::from_utf8_lossy(&all).into_owned())
+}
+
+#[test]
+fn requests_larger_than_the_limits_are_refused() -> Result<()> {
+    let (_node, running, host) = up("headers = \"16 KiB\"\nbody = \"4 KiB\"\n")?;
+    let padded = |bytes: usize| get(&host, &[("x-padding", &"x".repeat(bytes))]).map(|a| a.status);
+    assert_eq!(padded(8 << 10)?, 200);
+    assert_eq!(padded(32 << 10)?, 431);
+    let many: Vec<(String, &str)> = (0..101).map(|n| (format!("x-{n}"), "1")).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    assert_eq!(get(&host, many.get(..90).unwrap_or_default())?.status, 200);
+    assert_eq!(get(&host, &many)?.status, 431);
+    let long = format!("/?{}", "x".repeat(9 << 10));
+    assert_eq!(http::send(&host, "GET", &long, &[], b"")?.status, 414);
+
+    // A body that says how long it is, is not waited for; one that does not is read no further than the limit.
+    let mut stream = connect(&host)?;
+    write!(stream, "POST /buy HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: 4097\r\n\r\n")?;
+    let said = rest(&mut stream)?;
+    ensure!(said.starts_with("HTTP/1.1 413 ") && said.contains("At most 4096 bytes"), "{said}");
+    let mut stream = connect(&host)?;
+    write!(stream, "POST /buy HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n")?;
+    write!(stream, "1001\r\n{}\r\n", "x".repeat(0x1001))?;
+    let said = rest(&mut stream)?;
+    ensure!(said.starts_with("HTTP/1.1 413 "), "{said}");
+    // One that fits is read, and refused for what it is.
+    let fits = http::send(&host, "POST", "/buy", &[], &[b'x'; 4096])?;
+    assert_eq!(fits.status, 403, "{}", fits.text());
+    assert_eq!(running.stop()?, 0);
+    Ok(())
+}
+
+#[test]
+fn visitors_who_dawdle_are_not_waited_for() -> Result<()> {
+    let (_node, running, host) = up("header-time = \"1s\"\nidle = \"1s\"\nbody-time = \"1s\"\n")?;
+    let begun = Instant::now();
+    let mut heads = connect(&host)?;
+    write!(heads, "GET /healthz HTTP/1.1\r\nhost: {host}\r\n")?;
+    let mut silent = connect(&host)?;
+    let mut kept = connect(&host)?;
+    write!(kept, "GET /healthz HTTP/1.1\r\nhost: {host}\r\n\r\n")?;
+    let mut bodies = connect(&host)?;
+    write!(bodies, "POST /buy HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: 10\r\n\r\nx")?;
+    assert_eq!(get(&host, &[])?.status, 200, "others are served meanwhile");
+    for (what, stream, start) in [
+        ("headers that do not end", &mut heads, ""),
+        ("nothing at all", &mut silent, ""),
+        ("a connection that is kept and not used", &mut kept, "HTTP/1.1 200 "),
+        ("a body that does not end", &mut bodies, "HTTP/1.1 408 "),
+    ] {
+        let said = rest(stream).context(what)?;
+        ensure!(said.starts_with(start) && !said.contains(" 500 "), "{what}: {said}");
+    }
+    ensure!(begun.elapsed() >= Duration::from_millis(900), "they were given their time");
+    assert_eq!(running.stop()?, 0);
+    Ok(())
+}
+
+/// Opens so many connections that stay open, each having been answered once.
+fn hold(host: &str, count: usize) -> Result<Vec<TcpStream>> {
+    let one = |_| {
+        let mut stream = connect(host)?;
+        write!(stream, "GET /healthz HTTP/1.1\r\nhost: {host}\r\n\r\n")?;
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).context("the connection was not let in")?;
+        assert_eq!(&first, b"HTTP/1.1 200");
+        Ok(stream)
+    };
+    (0..count).map(one).collect()
+}
+
+#[test]
+fn connections_beyond_the_limits_are_closed_unanswered() -> Result<()> {
+    for limits in ["connections-per-address = 3\n", "connections = 3\n"] {
+        let (_node, running, host) = up(limits)?;
+        let mut held = hold(&host, 3)?;
+        let mut fourth = connect(&host)?;
+        // It may be closed before the request is out.
+        let _ = write!(fourth, "GET /healthz HTTP/1.1\r\nhost: {host}\r\n\r\n");
+        assert_eq!(
+            rest(&mut fourth).or_else(|e| if fourth.peer_addr().is_err() { Ok(String::new()) } else { Err(e) })?,
+            ""
+        );
+        drop(held.pop());
+        let until = Instant::now() + PATIENCE;
+        while get(&host, &[]).is_err() {
+            ensure!(Instant::now() < until, "{limits}: the place of one that left is given to nobody");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        drop(held);
+        assert_eq!(running.stop()?, 0);
+    }
+    Ok(())
+}
+
+#[test]
+fn one_cookie_for_this_host_that_no_script_reads() -> Result<()> {
+    let (_node, running, host) = up("")?;
+    let page = |cookie: Option<&str>| {
+        let headers: Vec<(&str, &str)> = cookie.iter().map(|c| ("cookie", *c)).collect();
+        http::send(&host, "GET", "/about", &headers, b"")
+    };
+    let first = page(None)?;
+    let set = first.header("set-cookie").context("no cookie was set")?.to_owned();
+    let (pair, attributes) = set.split_once("; ").context("no attributes")?;
+    ensure!(pair.starts_with("__Host-fondaco="), "{set}");
+    let attributes: Vec<&str> = attributes.split("; ").collect();
+    for needed in ["Path=/", "Secure", "HttpOnly", "SameSite=Lax"] {
+        ensure!(attributes.contains(&needed), "{needed} is missing: {set}");
+    }
+    ensure!(!set.contains("Domain"), "{set}");
+    assert_eq!(page(Some(pair))?.header("set-cookie"), None, "a cookie that is known is not set again");
+    // What the node did not make, and what comes under another name, is nobody's.
+    let (name, value) = pair.split_once('=').context("no value")?;
+    let short = format!("{name}={}", value.get(..value.len() - 1).unwrap_or_default());
+    for other in [short, format!("{name}={value}A"), format!("fondaco={value}"), format!("{name}=")] {
+        let new = page(Some(&other))?.header("set-cookie").map(str::to_owned);
+        ensure!(new.is_some_and(|new| !new.contains(value)), "{other}");
+    }
+    // Every page and every refusal is the visitor's own, and carries what browsers are to hold to.
+    for (header, value) in
+        [("cache-control", "no-store"), ("x-frame-options", "DENY"), ("x-content-type-options", "nosniff")]
+    {
+        ensure!(first.header(header).is_some_and(|found| found.contains(value)), "{header}: {first:?}");
+    }
+    let policy = first.header("content-security-policy").context("no policy")?;
+    ensure!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    assert_eq!(running.stop()?, 0);
+    Ok(())
+}
+
+#[test]
+fn forms_that_did_not_come_from_a_page_of_the_shop_are_refused() -> Result<()> {
+    let (_node, running, host) = up("")?;
+    let first = http::send(&host, "GET", "/", &[], b"")?;
+    let cookie = first.header("set-cookie").and_then(|c| c.split(';').next()).context("no cookie")?.to_owned();
+    let own = ("cookie", cookie.as_str());
+    for target in ["/buy", "/-/library-key", "/-/restore"] {
+        for (what, headers, form, words) in [
+            ("no session", vec![], "csrf=x", "token is missing or old"),
+            ("no token", vec![own], "a=1", "token is missing or old"),
+            ("another token", vec![own], "csrf=AAAAAAAA", "token is missing or old"),
+            ("another site", vec![own, ("sec-fetch-site", "cross-site")], "csrf=x", "from another site"),
+            ("another origin", vec![own, ("origin", "https://evil.example")], "csrf=x", "from another site"),
+        ] {
+            let refused = http::send(&host, "POST", target, &headers, form.as_bytes())?;
+            assert_eq!(refused.status, 403, "{what}, {target}: {}", refused.text());
+            ensure!(refused.text().contains(words), "{what}, {target}: {}", refused.text());
+        }
+    }
+    assert_eq!(running.stop()?, 0);
+    Ok(())
+}
