@@ -77,3 +77,27 @@ fn a_folder_that_is_none_says_what_to_do() -> Result<()> {
     ensure!(output.stderr.contains("fondaco init"), "{}", output.stderr);
     Ok(())
 }
+
+#[test]
+fn a_trust_file_that_is_not_counted_up_is_noticed_and_an_older_one_refused() -> Result<()> {
+    let node = TestNode::bare()?;
+    let bundle = node.bundle("pay-voucher")?.file.display().to_string();
+    let install = || node.deployment.run(&["plugin", "install", &bundle, "--grant", "all"]);
+    let file = node.deployment.path().join("trust.toml");
+    let text = fs::read_to_string(&file)?;
+    ensure!(text.contains("serial = 2"), "the test changes what is there: {text}");
+    let with = |text: String| -> Result<_> {
+        fs::write(&file, text)?;
+        install()
+    };
+    let words = "changed and its serial was not counted up";
+    let first = install()?;
+    ensure!(first.code == 0 && !first.stderr.contains(words), "{first:?}");
+    let noted = with(format!("{text}# a note\n"))?;
+    ensure!(noted.code == 0 && noted.stderr.contains(words), "{noted:?}");
+    let counted = with(text.replace("serial = 2", "serial = 3"))?;
+    ensure!(counted.code == 0 && !counted.stderr.contains(words), "{counted:?}");
+    let older = with(text)?;
+    ensure!(older.code == 3 && older.stderr.contains("has the serial 2, and 3 was seen before"), "{older:?}");
+    Ok(())
+}
