@@ -98,8 +98,13 @@ impl Deployment {
 
     /// Runs the node on a free port, until it says that it is open.
     pub fn up(&self) -> Result<Running> {
+        self.up_at("127.0.0.1:0")
+    }
+
+    /// The same, at an address and port.
+    pub fn up_at(&self, listen: &str) -> Result<Running> {
         let mut command = self.command()?;
-        command.args(["--json", "up", "--listen", "127.0.0.1:0"]);
+        command.args(["--json", "up", "--listen", listen]);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let log = fs::File::create(self.folder.join("node.log"))?;
         let mut child = command.stderr(log).spawn().with_context(|| program::show(&command))?;

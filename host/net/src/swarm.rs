@@ -15,9 +15,7 @@ use libp2p::multiaddr::Protocol;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, NetworkBehaviour, Swarm, SwarmEvent};
-use libp2p::{
-    Multiaddr, PeerId, SwarmBuilder, connection_limits, identify, mdns, memory_connection_limits, ping, tcp,
-};
+use libp2p::{Multiaddr, PeerId, SwarmBuilder, connection_limits, identify, mdns, memory_connection_limits, ping, tcp};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::ask::{self, PeerAt};
@@ -57,17 +55,49 @@ const MOST_ADDRESSES: usize = 16;
 /// What the handle asks.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Connect { peer: PeerId, addresses: Vec<Multiaddr>, reply: oneshot::Sender<Result<()>> },
+    Connect {
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+        reply: oneshot::Sender<Result<()>>,
+    },
     /// A connection that carries much for little, beside the one that there is.
-    Widen { peer: PeerId, addresses: Vec<Multiaddr>, reply: oneshot::Sender<Result<()>> },
-    Open { peer: PeerId, reply: Reply },
-    OpenAsk { peer: PeerId, reply: Reply },
-    Note { peer: PeerId, offence: Offence },
-    Brought { key: [u8; 32], peers: Vec<PeerId> },
-    Sharers { key: [u8; 32], asker: PeerId, reply: oneshot::Sender<Option<Vec<PeerAt>>> },
-    Reach { peer: PeerId, reply: oneshot::Sender<Option<Reach>> },
-    Find { key: [u8; 32], found: mpsc::Sender<(PeerId, Vec<Multiaddr>)> },
-    Announce { keys: HashSet<[u8; 32]> },
+    Widen {
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    Open {
+        peer: PeerId,
+        reply: Reply,
+    },
+    OpenAsk {
+        peer: PeerId,
+        reply: Reply,
+    },
+    Note {
+        peer: PeerId,
+        offence: Offence,
+    },
+    Brought {
+        key: [u8; 32],
+        peers: Vec<PeerId>,
+    },
+    Sharers {
+        key: [u8; 32],
+        asker: PeerId,
+        reply: oneshot::Sender<Option<Vec<PeerAt>>>,
+    },
+    Reach {
+        peer: PeerId,
+        reply: oneshot::Sender<Option<Reach>>,
+    },
+    Find {
+        key: [u8; 32],
+        found: mpsc::Sender<(PeerId, Vec<Multiaddr>)>,
+    },
+    Announce {
+        keys: HashSet<[u8; 32]>,
+    },
     Status(oneshot::Sender<Status>),
 }
 

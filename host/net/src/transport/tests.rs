@@ -111,7 +111,8 @@ async fn shown(certificates: Vec<CertificateDer<'static>>, key_of: &Keypair) -> 
     let (a, b) = pipe();
     let name = std::net::Ipv4Addr::UNSPECIFIED.into();
     let dial = async {
-        let mut stream = TlsConnector::from(Arc::new(config)).connect(rustls::pki_types::ServerName::IpAddress(name), a).await?;
+        let mut stream =
+            TlsConnector::from(Arc::new(config)).connect(rustls::pki_types::ServerName::IpAddress(name), a).await?;
         stream.read(&mut [0]).await
     };
     let answer = async {

@@ -19,6 +19,7 @@ use crate::node::{Deployment, Running};
 use crate::tasks::steps::step;
 use crate::workspace::{self, PLUGINS};
 
+pub use swarm::listen;
 pub use works::Made;
 
 /// The port that is taken where none is asked for and nobody else has it.
@@ -120,7 +121,7 @@ pub fn prepare(folder: &Path) -> Result<Shop> {
 }
 
 /// A shop without works: its plugins are built, signed and installed, and its node is open.
-fn shop(folder: &Path) -> Result<(Deployment, Running)> {
+pub fn shop(folder: &Path) -> Result<(Deployment, Running)> {
     std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     let folder = folder.canonicalize()?;
     step("Looking for the plugins' target", || {

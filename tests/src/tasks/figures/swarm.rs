@@ -38,7 +38,8 @@ struct Cost {
 
 /// Prints the table.
 pub fn run() -> Result<()> {
-    let sendme = step("Building sendme (minutes, once)", || Ok((built("sendme", "sendme", SENDME, &[])?, SENDME.into())))?;
+    let sendme =
+        step("Building sendme (minutes, once)", || Ok((built("sendme", "sendme", SENDME, &[])?, SENDME.into())))?;
     let rqbit = step("Building rqbit (minutes, once)", || Ok((built("rqbit", "rqbit", RQBIT, &[])?, RQBIT.into())))?;
     let fondaco = step("Building fondaco for release", || Ok((release()?, String::new())))?;
     let tools = Tools { fondaco, rqbit, sendme };

@@ -6,7 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::shop;
+use super::{shop, three};
+use crate::tasks::demo;
 use crate::{program, workspace};
 
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
@@ -34,6 +35,54 @@ pub fn check(save: bool) -> Result<()> {
     }
     shop.node.stop()?;
     walked
+}
+
+/// The walk through the shops of a swarm, `tests/browser/swarm.mjs`, in the course of which the publisher is killed.
+pub fn swarm() -> Result<()> {
+    let (browser, folder) = (browser()?, workspace::root().join("tests/browser"));
+    node()?;
+    modules(&folder)?;
+    let publisher = named(shop()?)?;
+    let three = three::open(&publisher, &workspace::target()?.join("verify/three"))?;
+    let vouchers = publisher.deployment.vouchers("10.00 EUR", 2)?;
+    let works: Vec<_> =
+        publisher.works.iter().map(|w| serde_json::json!({ "slug": w.slug, "folder": w.folder })).collect();
+    let task = serde_json::json!({
+        "url": three.shop.url, "publisher": { "url": publisher.node.url, "pid": publisher.node.id() },
+        "vouchers": vouchers, "works": works, "browser": browser, "save": false,
+        "fondaco": workspace::fondaco()?, "deployment": three.deployment.path(),
+        "shots": folder.join("shots/swarm"),
+    });
+    let file = workspace::target()?.join("verify/swarm.json");
+    fs::write(&file, task.to_string())?;
+    let walked = program::pass(Command::new("node").arg(folder.join("swarm.mjs")).arg(&file));
+    if walked.is_err() {
+        for (who, node) in [("publisher", &publisher.node), ("seeder", &three.seeder), ("second shop", &three.shop)] {
+            println!("the log of the {who}:\n{}", node.log()?);
+        }
+    }
+    three.shop.stop()?;
+    three.seeder.stop()?;
+    publisher.node.kill()?;
+    walked
+}
+
+/// The publisher's shop with its own address in its releases, so that other shops lead to it.
+fn named(shop: demo::Shop) -> Result<demo::Shop> {
+    let demo::Shop { deployment, works, node } = shop;
+    let address = node.url.clone();
+    node.stop()?;
+    let file = deployment.path().join("fondaco.toml");
+    let text = fs::read_to_string(&file)?;
+    let without: String =
+        text.lines().filter(|line| !line.starts_with("base-url =")).map(|line| format!("{line}\n")).collect();
+    fs::write(&file, without.replacen("[brand]\n", &format!("[brand]\nbase-url = \"{address}\"\n"), 1))?;
+    let listen = address.trim_start_matches("http://");
+    let node = deployment.up_at(listen)?;
+    for work in &works {
+        deployment.publish(&work.folder)?;
+    }
+    Ok(demo::Shop { deployment, works, node })
 }
 
 fn browser() -> Result<PathBuf> {

@@ -5,6 +5,7 @@ mod browser;
 mod fuzz;
 mod licences;
 mod rules;
+mod three;
 
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -37,7 +38,7 @@ struct Step {
     run: fn(&Options) -> Result<()>,
 }
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step { name: "fmt", about: "every file is formatted", run: |_| formatting() },
     Step { name: "lints", about: "no warning, on this machine and for the plugins' target", run: |_| lints() },
     Step { name: "rules", about: "which crate may depend on which, no duplicates, licences", run: |_| rules::check() },
@@ -49,6 +50,11 @@ const STEPS: [Step; 8] = [
         name: "browser",
         about: "a visitor in a real browser, with and without scripts",
         run: |o| browser::check(o.save),
+    },
+    Step {
+        name: "browser-swarm",
+        about: "a visitor between two shops of a swarm, and the publisher is killed",
+        run: |_| browser::swarm(),
     },
 ];
 

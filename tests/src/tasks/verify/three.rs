@@ -1,0 +1,48 @@
+//! Three nodes for the browser: the demo's shop as the publisher, a node that passes its works on, and another shop that
+//! follows the publisher and has no byte of its works.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use crate::node::{Deployment, Running};
+use crate::tasks::demo;
+use crate::{bundles, program};
+
+/// The three, open. The publisher's is the shop that was given.
+pub struct Three {
+    /// Passes on what the publisher has.
+    pub seeder: Running,
+    /// Follows the publisher.
+    pub shop: Running,
+    /// Of the shop.
+    pub deployment: Deployment,
+}
+
+/// Opens a seeder and a second shop beside the publisher's, in a folder.
+pub fn open(publisher: &demo::Shop, folder: &Path) -> Result<Three> {
+    program::remove(folder)?;
+    let channel = publisher.deployment.json(&["channel"])?;
+    let channel = bundles::text(channel.first().context("the publisher has no channel")?, "link")?;
+
+    let deployment = Deployment::init(&folder.join("seeder"), "Seeder", "")?;
+    demo::listen(&deployment)?;
+    let seeder = deployment.up()?;
+    for work in publisher.deployment.json(&["works"])? {
+        deployment.ok(&["seed", &bundles::text(&work, "link")?])?;
+    }
+    let known = seeder.swarm.first().context("the seeder listens nowhere")?.clone();
+
+    let (deployment, shop) = demo::shop(&folder.join("second"))?;
+    // It knows the seeder from the start, and finds everybody else through it.
+    let shop = {
+        shop.stop()?;
+        let file = deployment.path().join("fondaco.toml");
+        let text = fs::read_to_string(&file)?;
+        fs::write(&file, text.replacen("[network]\n", &format!("[network]\nbootstrap = [\"{known}\"]\n"), 1))?;
+        deployment.up()?
+    };
+    deployment.ok(&["follow", &channel])?;
+    Ok(Three { seeder, shop, deployment })
+}
