@@ -119,7 +119,8 @@ mod tests {
     fn a_link_reads_back_as_it_was_written() {
         for addresses in [vec![], vec!["/ip4/192.0.2.1/tcp/1/p2p/12D3"], vec!["/dns/ä.example/tcp/1", "/x&y=%?#/ z"]] {
             let addresses: Vec<String> = addresses.into_iter().map(str::to_owned).collect();
-            for web in [vec![], vec!["https://a.example/files/{hash}/{path}?x=1&y".to_owned(), "https://b/ä/".into()]] {
+            for web in [vec![], vec!["https://a.example/files/{hash}/{path}?x=1&y".to_owned(), "https://b/ä/".into()]]
+            {
                 let link = Link { release: ReleaseId::new([9; 32]), addresses: Vec::clone(&addresses), web };
                 let text = link.to_string();
                 assert!(Link::is_meant(&text) && text.is_ascii() && !text.contains([' ', '#']), "{text}");

@@ -260,7 +260,8 @@ mod tests {
 
     #[test]
     fn rates_follow_the_time_of_the_day() {
-        let with = |more: &str| Deployment::parse(&format!("[brand]\nname = \"x\"\n[[network.limits.schedule]]\n{more}"));
+        let with =
+            |more: &str| Deployment::parse(&format!("[brand]\nname = \"x\"\n[[network.limits.schedule]]\n{more}"));
         let file = with("from = \"22:30\"\nto = \"06:00\"\nupload-rate = \"1MiB\"\n").unwrap();
         let [timed] = file.network.limits.schedule.as_slice() else { panic!("{file:?}") };
         assert_eq!((timed.from.minutes(), timed.to.minutes()), (22 * 60 + 30, 6 * 60));

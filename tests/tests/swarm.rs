@@ -7,9 +7,9 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use fondaco_tests::{bundles, http};
 use fondaco_tests::node::{Deployment, Running, TestNode};
 use fondaco_tests::visitor::Visitor;
+use fondaco_tests::{bundles, http};
 use serde_json::Value;
 use tempfile::TempDir;
 

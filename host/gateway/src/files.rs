@@ -137,7 +137,10 @@ async fn serve(method: &Method, headers: &HeaderMap, hash: BlobHash, delivery: D
             Ok(arriving) => Ok(streamed(futures_util::stream::try_unfold(arriving, Arriving::next))),
             Err(why) => {
                 tracing::warn!(%hash, %why, "a file that is not here was asked for, and does not come");
-                Err(("not-here", "The file is not on this node, and nobody who has it can be reached. Try again later."))
+                Err((
+                    "not-here",
+                    "The file is not on this node, and nobody who has it can be reached. Try again later.",
+                ))
             }
         },
     };

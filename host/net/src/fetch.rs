@@ -332,9 +332,12 @@ impl Job {
         let mut opened = self.opened.lock().await;
         let Some(want) = self.files.get(file).filter(|_| !opened.contains(&file)) else { return Ok(()) };
         let (store, hash, size) = (self.store.clone(), want.hash, want.size);
-        let partial = tokio::task::spawn_blocking(move || {
-            if store.has(hash) { Ok(None) } else { store.fetch(hash, size).map(Some) }
-        });
+        let partial =
+            tokio::task::spawn_blocking(
+                move || {
+                    if store.has(hash) { Ok(None) } else { store.fetch(hash, size).map(Some) }
+                },
+            );
         let partial = match partial.await.map_err(|_| Error::Stopping)? {
             Err(fondaco_store::Error::Fetching { hash }) => return Err(Error::Busy(hash)),
             other => other?,
@@ -575,7 +578,8 @@ impl Run {
                 _ = look.tick(), if self.job.is_paused() => self.job.look_for_room().await,
                 () = tokio::time::sleep_until(next) => {}
             }
-            let nobody = self.working.is_empty() && self.fresh.is_empty() && self.exchanging.is_empty() && seeding.is_empty();
+            let nobody =
+                self.working.is_empty() && self.fresh.is_empty() && self.exchanging.is_empty() && seeding.is_empty();
             let may_find = self.key.is_some() && begun.elapsed() < FIRST_ANSWER;
             let is_completing = !completing.is_empty() || !completed.is_empty();
             if nobody && !may_find && !is_completing && self.job.plan().has_pieces() {
@@ -586,7 +590,8 @@ impl Run {
 
     /// Others are told of those who brought something.
     fn tell_who_brought(&self) {
-        let peers: Vec<PeerId> = self.job.statuses().iter().filter(|s| s.bytes > 0).filter_map(|s| s.who.peer()).collect();
+        let peers: Vec<PeerId> =
+            self.job.statuses().iter().filter(|s| s.bytes > 0).filter_map(|s| s.who.peer()).collect();
         if let Some(key) = self.key.filter(|_| !peers.is_empty()) {
             self.net.brought(key, peers);
         }

@@ -35,10 +35,10 @@ pub use config::{Config, Limits, Role};
 pub use error::{Error, Result};
 pub use fetch::{Fetch, Fetched, SourceState, SourceStatus, Want, Who};
 pub use libp2p::{Multiaddr, PeerId};
+pub use net::{Future, Net, Peer, Shelf, Status, address_of, book_in, peer_id};
 pub use reader::Reader;
 pub use share::Timed;
 pub use web::{Web, WebSeed};
-pub use net::{Future, Net, Peer, Shelf, Status, address_of, book_in, peer_id};
 
 /// The transfer protocol.
 pub(crate) const BLOB: libp2p::StreamProtocol = libp2p::StreamProtocol::new("/fondaco/blob/1");

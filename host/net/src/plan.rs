@@ -257,9 +257,8 @@ impl Plan {
             })
         };
         let any = || {
-            let common = |(file, free): (&usize, &Runs)| {
-                Some((*file, free.first_common(self.has(source, *file), 0..u64::MAX)?))
-            };
+            let common =
+                |(file, free): (&usize, &Runs)| Some((*file, free.first_common(self.has(source, *file), 0..u64::MAX)?));
             self.free.iter().find_map(common)
         };
         // Those with a part have first call on it.

@@ -139,9 +139,7 @@ impl State {
     /// Gives free slots to those who have the fewest for their weight; among those, to who waits longest.
     fn give_slots(&mut self) {
         while self.free > 0 {
-            let has = |peer: &PeerId| {
-                self.active.get(peer).copied().unwrap_or(0) as u64 * GIVER / self.weight(peer)
-            };
+            let has = |peer: &PeerId| self.active.get(peer).copied().unwrap_or(0) as u64 * GIVER / self.weight(peer);
             let next = self.lining.iter().enumerate().min_by_key(|(at, (peer, _))| (has(peer), *at));
             let Some((at, _)) = next else { return };
             let Some((peer, ticket)) = self.lining.remove(at) else { return };
@@ -334,7 +332,8 @@ mod tests {
     fn the_rate_follows_the_day() {
         let day = Timed { from: 8 * 60, to: 20 * 60, bytes_per_second: Some(1) };
         let night = Timed { from: 23 * 60, to: 60, bytes_per_second: None };
-        for (hour, expected) in [(7, Some(9)), (8, Some(1)), (19, Some(1)), (20, Some(9)), (23, None), (0, None), (1, Some(9))]
+        for (hour, expected) in
+            [(7, Some(9)), (8, Some(1)), (19, Some(1)), (20, Some(9)), (23, None), (0, None), (1, Some(9))]
         {
             assert_eq!(rate_at(&[day, night], Some(9), hour * 60), expected, "{hour}");
         }
@@ -345,8 +344,7 @@ mod tests {
         let share = Arc::new(Share::new(3, None, Vec::new()));
         let (greedy, modest, giver) = (PeerId::random(), PeerId::random(), PeerId::random());
         share.gave(giver, 1000);
-        let (first, second, third) =
-            (share.slot(greedy).await, share.slot(greedy).await, share.slot(greedy).await);
+        let (first, second, third) = (share.slot(greedy).await, share.slot(greedy).await, share.slot(greedy).await);
         let spawn = |peer: PeerId| {
             let share = Arc::clone(&share);
             tokio::spawn(async move { (peer, share.slot(peer).await) })
@@ -385,15 +383,19 @@ mod tests {
         let running = tokio::spawn(Arc::clone(&share).run());
         let (many, one) = (PeerId::random(), PeerId::random());
         let sent = Arc::new(Mutex::new(HashMap::<PeerId, u64>::new()));
-        let streams: Vec<_> = [many; 8].into_iter().chain([one]).map(|peer| {
-            let (share, sent) = (Arc::clone(&share), Arc::clone(&sent));
-            tokio::spawn(async move {
-                loop {
-                    share.turn(peer, 20_000).await;
-                    *sent.lock().unwrap().entry(peer).or_default() += 20_000;
-                }
+        let streams: Vec<_> = [many; 8]
+            .into_iter()
+            .chain([one])
+            .map(|peer| {
+                let (share, sent) = (Arc::clone(&share), Arc::clone(&sent));
+                tokio::spawn(async move {
+                    loop {
+                        share.turn(peer, 20_000).await;
+                        *sent.lock().unwrap().entry(peer).or_default() += 20_000;
+                    }
+                })
             })
-        }).collect();
+            .collect();
         tokio::time::sleep(Duration::from_secs(1)).await;
         streams.iter().for_each(tokio::task::JoinHandle::abort);
         running.abort();

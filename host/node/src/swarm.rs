@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use fondaco_market::Market;
 use fondaco_fetch::Reach;
+use fondaco_market::Market;
 use fondaco_net::{Config, Future, Limits, Multiaddr, Net, PeerId, Role, Shelf, Web};
 use fondaco_schemas::origin::HostName;
 use fondaco_schemas::{BlobHash, Deployment, Link, Release, ReleaseId, Work, network};

@@ -65,10 +65,7 @@ async fn bad(kind: Kind, blob: Blob) -> (PeerId, Vec<Multiaddr>) {
 }
 
 /// Starts one that has what is asked for.
-async fn bad_with(
-    kind: Kind,
-    blob_of: impl Fn(BlobHash) -> Blob + Clone + Send + 'static,
-) -> (PeerId, Vec<Multiaddr>) {
+async fn bad_with(kind: Kind, blob_of: impl Fn(BlobHash) -> Blob + Clone + Send + 'static) -> (PeerId, Vec<Multiaddr>) {
     let (inbound, mut streams) = mpsc::channel::<Inbound>(64);
     let mut swarm = SwarmBuilder::with_new_identity()
         .with_tokio()
