@@ -1,8 +1,9 @@
 //! `fondaco:` links: a release and where it may be had.
 //!
-//! `fondaco:<release id>?p=<address>&p=<address>`. The id alone says what is meant, and whoever fetches it verifies it; the
-//! addresses only help to find it. They are libp2p multiaddresses that end with a peer's id; here they are text, which the
-//! network crate reads. Used by the command line, which prints links and takes them.
+//! `fondaco:<release id>?p=<address>&p=<address>&ws=<web seed>`. The id alone says what is meant, and whoever fetches it
+//! verifies it; the addresses only help to find it. They are libp2p multiaddresses that end with a peer's id, and addresses
+//! of web servers that have the files; here they are text, which the network crate reads. Used by the command line, which
+//! prints links and takes them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,6 +24,9 @@ pub struct Link {
     pub release: ReleaseId,
     /// Where it may be had: multiaddresses.
     pub addresses: Vec<String>,
+    /// Web servers that have its files: a folder that ends with `/`, an address with `{hash}` and `{path}` in it, or that of
+    /// the only file.
+    pub web: Vec<String>,
 }
 
 /// Why a text is no link.
@@ -34,6 +38,11 @@ pub struct LinkError {
 }
 
 impl Link {
+    /// The bare link to a release, without a place.
+    pub fn to(release: ReleaseId) -> Self {
+        Self { release, addresses: Vec::new(), web: Vec::new() }
+    }
+
     /// Whether a text means to be a link.
     pub fn is_meant(text: &str) -> bool {
         text.starts_with(SCHEME)
@@ -43,9 +52,10 @@ impl Link {
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{SCHEME}{}", self.release)?;
-        for (i, address) in self.addresses.iter().enumerate() {
-            f.write_str(if i == 0 { "?p=" } else { "&p=" })?;
-            for byte in address.bytes() {
+        let addresses = self.addresses.iter().map(|address| ("p", address));
+        for (i, (name, value)) in addresses.chain(self.web.iter().map(|web| ("ws", web))).enumerate() {
+            write!(f, "{}{name}=", if i == 0 { '?' } else { '&' })?;
+            for byte in value.bytes() {
                 // RFC 3986, section 3.4: these may stand in a query as they are.
                 if byte.is_ascii_alphanumeric() || b"-._~/:@".contains(&byte) {
                     write!(f, "{}", char::from(byte))?;
@@ -69,18 +79,21 @@ impl FromStr for Link {
         let rest = text.strip_prefix(SCHEME).ok_or_else(|| refuse("it must begin with fondaco:"))?;
         let (release, query) = rest.split_once('?').unwrap_or((rest, ""));
         let release = release.parse().map_err(|e: crate::id::IdError| refuse(&e.to_string()))?;
-        let mut addresses = Vec::new();
+        let (mut addresses, mut web) = (Vec::new(), Vec::new());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').ok_or_else(|| refuse("its parameters must be name=value"))?;
             // Links of later versions may say more; what is not known is passed over.
-            if name == "p" {
-                addresses.push(decode(value).ok_or_else(|| refuse("an address in it is not percent-encoded"))?);
-            }
+            let list = match name {
+                "p" => &mut addresses,
+                "ws" => &mut web,
+                _ => continue,
+            };
+            list.push(decode(value).ok_or_else(|| refuse("an address in it is not percent-encoded"))?);
         }
-        if addresses.len() > MAX_ADDRESSES {
+        if addresses.len() + web.len() > MAX_ADDRESSES {
             return Err(refuse("it has more than 16 addresses"));
         }
-        Ok(Self { release, addresses })
+        Ok(Self { release, addresses, web })
     }
 }
 
@@ -105,11 +118,14 @@ mod tests {
     #[test]
     fn a_link_reads_back_as_it_was_written() {
         for addresses in [vec![], vec!["/ip4/192.0.2.1/tcp/1/p2p/12D3"], vec!["/dns/ä.example/tcp/1", "/x&y=%?#/ z"]] {
-            let addresses = addresses.into_iter().map(str::to_owned).collect();
-            let link = Link { release: ReleaseId::new([9; 32]), addresses };
-            let text = link.to_string();
-            assert!(Link::is_meant(&text) && text.is_ascii() && !text.contains([' ', '#']), "{text}");
-            assert_eq!(text.parse(), Ok(link));
+            let addresses: Vec<String> = addresses.into_iter().map(str::to_owned).collect();
+            for web in [vec![], vec!["https://a.example/files/{hash}/{path}?x=1&y".to_owned(), "https://b/ä/".into()]]
+            {
+                let link = Link { release: ReleaseId::new([9; 32]), addresses: Vec::clone(&addresses), web };
+                let text = link.to_string();
+                assert!(Link::is_meant(&text) && text.is_ascii() && !text.contains([' ', '#']), "{text}");
+                assert_eq!(text.parse(), Ok(link));
+            }
         }
     }
 
@@ -126,10 +142,11 @@ mod tests {
             format!("fondaco:{id}?p=%ff"),
             format!("fondaco:{id}?p={}", "x".repeat(5000)),
             format!("fondaco:{id}?{}", "p=/a&".repeat(17)),
+            format!("fondaco:{id}?{}{}", "p=/a&".repeat(9), "ws=https://a/&".repeat(8)),
         ] {
             assert!(bad.parse::<Link>().is_err(), "{bad}");
         }
-        let link: Link = format!("fondaco:{id}?ws=https://a.example&p=/a").parse().unwrap();
-        assert_eq!(link.addresses, ["/a"]);
+        let link: Link = format!("fondaco:{id}?ws=https://a.example/&xx=7&p=/a").parse().unwrap();
+        assert_eq!((link.addresses, link.web), (vec!["/a".to_owned()], vec!["https://a.example/".to_owned()]));
     }
 }

@@ -29,6 +29,9 @@ pub struct Network {
     pub mdns: bool,
     /// Ids of the only nodes that may connect; empty: all may.
     pub allow: Vec<NodeId>,
+    /// Take bytes also from web seeds on this node's own network, and not only from the public Internet.
+    #[serde(rename = "private-web-seeds")]
+    pub private_web_seeds: bool,
     /// What other nodes may take up.
     pub limits: NetworkLimits,
 }
@@ -43,6 +46,7 @@ impl Default for Network {
             role: Role::Full,
             mdns: false,
             allow: Vec::new(),
+            private_web_seeds: false,
             limits: NetworkLimits::default(),
         }
     }
@@ -70,7 +74,7 @@ impl FromStr for Role {
 }
 
 /// What other nodes may take up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct NetworkLimits {
     /// Open connections.
@@ -86,6 +90,22 @@ pub struct NetworkLimits {
     /// Bytes that are sent in a second, to all together; absent: as fast as it goes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upload_rate: Option<ByteSize>,
+    /// Other rates for times of the day; the first that holds counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub schedule: Vec<ScheduledRate>,
+}
+
+/// A rate for a time of the day.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ScheduledRate {
+    /// From when it holds, in UTC.
+    pub from: DayTime,
+    /// Until when; before `from`: over midnight.
+    pub to: DayTime,
+    /// Bytes that are sent in a second, to all together; absent: as fast as it goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload_rate: Option<ByteSize>,
 }
 
 impl Default for NetworkLimits {
@@ -97,6 +117,7 @@ impl Default for NetworkLimits {
             uploads: 16,
             streams_per_peer: 8,
             upload_rate: None,
+            schedule: Vec::new(),
         }
     }
 }
@@ -161,6 +182,29 @@ checked_text!(
     "no node's id: it has 52 characters and begins with 12D3Koo; `fondaco peers` shows a node's own"
 );
 
+checked_text!(
+    /// A time of the day, in UTC: `08:00`.
+    DayTime,
+    |t| minutes(t).is_some(),
+    "no time of the day: write it as \"08:00\""
+);
+
+impl DayTime {
+    /// Minutes after midnight.
+    pub fn minutes(&self) -> u16 {
+        minutes(self.as_str()).unwrap_or(0)
+    }
+}
+
+fn minutes(text: &str) -> Option<u16> {
+    let (hour, minute) = text.split_once(':')?;
+    let number = |part: &str, below: u16| {
+        let is_plain = part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit());
+        part.parse().ok().filter(|n: &u16| is_plain && *n < below)
+    };
+    Some(number(hour, 24)? * 60 + number(minute, 60)?)
+}
+
 impl Network {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
         Self {
@@ -171,6 +215,7 @@ impl Network {
             role: t.optional("role").unwrap_or(Role::Full),
             mdns: t.flag("mdns").unwrap_or(false),
             allow: t.list("allow"),
+            private_web_seeds: t.flag("private-web-seeds").unwrap_or(false),
             limits: t.table("limits", NetworkLimits::read).unwrap_or_default(),
         }
     }
@@ -186,6 +231,15 @@ impl NetworkLimits {
             uploads: t.number("uploads").unwrap_or(default.uploads),
             streams_per_peer: t.number("streams-per-peer").unwrap_or(default.streams_per_peer),
             upload_rate: t.optional("upload-rate"),
+            schedule: t.tables("schedule", |t| {
+                let (from, to): (Option<DayTime>, Option<DayTime>) = (t.required("from"), t.required("to"));
+                let upload_rate = t.optional("upload-rate");
+                let (from, to) = (from?, to?);
+                if from == to {
+                    t.problem("to", "a time of the day ends when it begins: write a later \"to\"");
+                }
+                Some(ScheduledRate { from, to, upload_rate })
+            }),
         }
     }
 }
@@ -202,6 +256,25 @@ mod tests {
         let file =
             Deployment::parse("[brand]\nname = \"Night Owl\"\n[network]\nenabled = true\nrole = \"leaf\"\n").unwrap();
         assert_eq!((file.network.enabled, file.network.role), (true, Role::Leaf));
+    }
+
+    #[test]
+    fn rates_follow_the_time_of_the_day() {
+        let with =
+            |more: &str| Deployment::parse(&format!("[brand]\nname = \"x\"\n[[network.limits.schedule]]\n{more}"));
+        let file = with("from = \"22:30\"\nto = \"06:00\"\nupload-rate = \"1MiB\"\n").unwrap();
+        let [timed] = file.network.limits.schedule.as_slice() else { panic!("{file:?}") };
+        assert_eq!((timed.from.minutes(), timed.to.minutes()), (22 * 60 + 30, 6 * 60));
+        assert_eq!(timed.upload_rate, Some(ByteSize::mib(1)));
+        for (bad, words) in [
+            ("from = \"8:00\"\nto = \"24:00\"\n", "\"24:00\" is no time of the day"),
+            ("from = \"08:00\"\nto = \"20\"\n", "\"20\" is no time of the day"),
+            ("from = \"08:00\"\n", "to"),
+            ("from = \"08:00\"\nto = \"08:00\"\n", "a later \"to\""),
+        ] {
+            let refused = with(bad).unwrap_err().to_string();
+            assert!(refused.contains(words), "{refused}");
+        }
     }
 
     #[test]

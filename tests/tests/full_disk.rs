@@ -8,10 +8,11 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use fondaco_tests::http;
-use fondaco_tests::node::TestNode;
+use fondaco_tests::node::{Deployment, TestNode};
 use fondaco_tests::program::Output;
 use fondaco_tests::visitor::Visitor;
 use serde_json::Value;
@@ -23,15 +24,25 @@ const FREE: &str = "slug = \"free\"\nkind = \"other\"\ntitle = \"Free\"\nlicense
 
 #[test]
 fn a_full_disk_is_said_and_harms_nothing() -> Result<()> {
+    with_a_disk("a_full_disk_is_said_and_harms_nothing", on_the_disk)
+}
+
+#[test]
+fn a_fetch_pauses_on_a_full_disk_and_goes_on_when_there_is_room() -> Result<()> {
+    with_a_disk("a_fetch_pauses_on_a_full_disk_and_goes_on_when_there_is_room", fetching)
+}
+
+/// Runs a test of this file again in a process that has a small disk.
+fn with_a_disk(name: &str, test: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     if let Some(disk) = std::env::var_os(DISK) {
-        return on_the_disk(Path::new(&disk));
+        return test(Path::new(&disk));
     }
     let place = tempfile::tempdir()?;
     let script = format!("mount -t tmpfs -o size={SIZE} tmpfs \"${DISK}\" && exec \"$@\"");
     let output = Command::new("unshare")
         .args(["--user", "--map-root-user", "--mount", "sh", "-ec", &script, "sh"])
         .arg(std::env::current_exe()?)
-        .args(["--exact", "a_full_disk_is_said_and_harms_nothing", "--nocapture"])
+        .args(["--exact", name, "--nocapture"])
         .env(DISK, place.path())
         .env("TMPDIR", place.path())
         .output()
@@ -42,6 +53,61 @@ fn a_full_disk_is_said_and_harms_nothing() -> Result<()> {
         "{said}\n(where it says `unshare failed` or `permission denied`: run the test as root, or allow user namespaces)"
     );
     ensure!(said.contains("1 passed"), "the test did not run on the disk: {said}");
+    Ok(())
+}
+
+/// A node that is part of a swarm, in a folder of the disk.
+fn in_a_swarm(disk: &Path, name: &str, more: &str) -> Result<Deployment> {
+    let deployment = Deployment::init(&disk.join(name), name, "Works for tests")?;
+    let file = deployment.path().join("fondaco.toml");
+    let network = format!("enabled = true\n{more}");
+    fs::write(&file, fs::read_to_string(&file)?.replacen("enabled = false\n", &network, 1))?;
+    Ok(deployment)
+}
+
+fn fetching(disk: &Path) -> Result<()> {
+    let publisher = in_a_swarm(disk, "publisher", "listen = [\"/ip4/127.0.0.1/tcp/0\"]\n")?;
+    let buyer = in_a_swarm(disk, "buyer", "")?;
+    let song: Vec<u8> = (0..4_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    let work = disk.join("work");
+    fs::create_dir_all(&work)?;
+    fs::write(work.join("work.toml"), FREE)?;
+    fs::write(work.join("large.bin"), &song)?;
+    publisher.publish(&work)?;
+    let publishing = publisher.up()?;
+    let works = publisher.json(&["works"])?;
+    let link = works.first().and_then(|w| w.get("link")).and_then(Value::as_str).context("no link")?.to_owned();
+    let running = buyer.up()?;
+    let out = disk.join("out");
+
+    let ballast = Ballast::leave(disk, 6 << 20)?;
+    let said = disk.join("said");
+    let mut client = buyer
+        .command()?
+        .args(["get", &link, "--out", out.to_str().context("no UTF-8")?])
+        .stdout(std::process::Stdio::null())
+        .stderr(File::create(&said)?)
+        .spawn()?;
+    let begin = Instant::now();
+    let says = |words: &str| -> Result<()> {
+        while !fs::read_to_string(&said)?.contains(words) {
+            ensure!(begin.elapsed() < Duration::from_secs(60), "{words:?} is not said: {}", fs::read_to_string(&said)?);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    };
+    says("paused: ")?;
+    ensure!(fs::read_to_string(&said)?.contains("full"), "why is not said");
+    // It takes nothing from others meanwhile, and stays.
+    std::thread::sleep(Duration::from_millis(2_500));
+    ensure!(client.try_wait()?.is_none(), "it ended: {}", fs::read_to_string(&said)?);
+    let stat = rustix::fs::statvfs(disk)?;
+    ensure!(stat.f_bavail * stat.f_bsize > 3 << 20, "a file that does not fit takes room");
+    ballast.lift()?;
+    ensure!(client.wait()?.success(), "{}", fs::read_to_string(&said)?);
+    says("there is room again")?;
+    ensure!(fs::read(out.join("large.bin"))? == song, "it is not what was published");
+    assert_eq!((running.stop()?, publishing.stop()?), (0, 0));
     Ok(())
 }
 

@@ -7,9 +7,9 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use fondaco_tests::bundles;
 use fondaco_tests::node::{Deployment, Running, TestNode};
 use fondaco_tests::visitor::Visitor;
+use fondaco_tests::{bundles, http};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -239,5 +239,118 @@ fn the_ciphertext_of_a_sealed_work_is_for_everybody_and_its_sale_for_its_publish
     ensure!(mirror.deployment.json(&["orders"])?.is_empty(), "{error}");
     Visitor::new(&publishing.url).order(&work)?;
     assert_eq!((mirroring.stop()?, publishing.stop()?), (0, 0));
+    Ok(())
+}
+
+/// The hash of a file of the first work.
+fn hash_of(deployment: &Deployment, path: &str) -> Result<String> {
+    let works = deployment.json(&["works"])?;
+    let files = works.first().and_then(|w| w.get("files")).and_then(Value::as_array).context("no files")?;
+    let file = files.iter().find(|f| f.get("path").and_then(Value::as_str) == Some(path)).context("no such file")?;
+    bundles::text(file, "hash")
+}
+
+#[test]
+fn a_file_that_is_not_here_is_streamed_to_whoever_asks_for_it() -> Result<()> {
+    let publisher = node(&format!("{LISTENS}[network.limits]\nupload-rate = \"4MiB\"\n"))?;
+    let shop = node("")?;
+    let bytes = noise(12 << 20);
+    publisher.publish(ABOUT, &[("one.flac", &bytes), ("two.txt", b"a small file")])?;
+    let publishing = publisher.deployment.up()?;
+    let link = link(&publisher.deployment)?;
+    let shopping = shop.deployment.up()?;
+    let said = shop.deployment.json(&["seed", "--lazy", &link])?;
+    ensure!(said.last().and_then(|s| s.get("coming")) == Some(&Value::Bool(true)), "{said:?}");
+    let host = shopping.url.trim_start_matches("http://").to_owned();
+    let one = format!("/files/{}/one.flac", hash_of(&shop.deployment, "one.flac")?);
+    let get = |target: &str, headers: &[(&str, &str)]| http::send(&host, "GET", target, headers, b"");
+
+    // What it is and how long is known without it.
+    let head = http::send(&host, "HEAD", &one, &[], b"")?;
+    ensure!(head.status == 200 && head.header("content-length") == Some("12582912"), "{head:?}");
+    let tag = head.header("etag").context("no tag")?.to_owned();
+    ensure!(get(&one, &[("if-none-match", &tag)])?.status == 304, "it has it");
+    ensure!(get(&one, &[("range", "bytes=12582912-")])?.status == 416, "there is no such byte");
+    ensure!(sent(&publisher.deployment)? < 5_000, "something was fetched that nobody read");
+
+    // All of it takes three seconds; its end does not.
+    let begin = Instant::now();
+    let end = get(&one, &[("range", "bytes=-1000"), ("if-range", &tag)])?;
+    ensure!(end.status == 206 && bytes.ends_with(&end.body) && end.body.len() == 1000, "{}", end.status);
+    ensure!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    let (first, second) = std::thread::scope(|scope| {
+        let whole = scope.spawn(|| get(&one, &[]));
+        let part = scope.spawn(|| get(&one, &[("range", "bytes=8000000-8999999")]));
+        (whole.join(), part.join())
+    });
+    let (first, second) = (first.expect("no panic")?, second.expect("no panic")?);
+    ensure!(first.status == 200 && first.body == bytes, "{}", first.status);
+    ensure!(second.status == 206 && second.body == bytes[8_000_000..9_000_000], "{}", second.status);
+    let two = get(&format!("/files/{}/two.txt", hash_of(&shop.deployment, "two.txt")?), &[])?;
+    ensure!(two.body == b"a small file", "{}", two.status);
+    // It is here now: the publisher is not needed, and the work is kept.
+    publishing.kill()?;
+    ensure!(get(&one, &[])?.body == bytes);
+    shop.deployment.ok(&["seed", &link])?;
+    shop.deployment.ok(&["gc", "--grace-hours", "0"])?;
+    ensure!(get(&one, &[])?.body == bytes);
+    assert_eq!(shopping.stop()?, 0);
+    shop.deployment.ok(&["check", "--deep"])?;
+    Ok(())
+}
+
+#[test]
+fn a_stream_whose_sources_are_gone_ends() -> Result<()> {
+    let publisher = node(&format!("{LISTENS}[network.limits]\nupload-rate = \"2MiB\"\n"))?;
+    let shop = node("")?;
+    publisher.publish(ABOUT, &[("one.flac", &noise(12 << 20))])?;
+    let publishing = publisher.deployment.up()?;
+    let shopping = shop.deployment.up()?;
+    shop.deployment.ok(&["seed", "--lazy", &link(&publisher.deployment)?])?;
+    let host = shopping.url.trim_start_matches("http://").to_owned();
+    let target = format!("/files/{}/one.flac", hash_of(&shop.deployment, "one.flac")?);
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| http::send(&host, "GET", &target, &[], b""));
+        while sent(&publisher.deployment)? < 2 << 20 {
+            ensure!(begin.elapsed() < Duration::from_secs(20), "nothing comes:\n{}", shopping.log()?);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        publishing.kill()?;
+        let error = client.join().expect("no panic").err().context("all of it came")?;
+        ensure!(format!("{error:#}").contains("cut off after"), "{error:#}");
+        Ok(())
+    })?;
+    ensure!(begin.elapsed() < Duration::from_secs(45), "it hung for {:?}", begin.elapsed());
+    ensure!(shopping.log()?.contains("cut an answer short"), "{}", shopping.log()?);
+    assert_eq!(shopping.stop()?, 0);
+    Ok(())
+}
+
+#[test]
+fn a_shop_is_a_web_seed_for_what_its_swarm_is_too_slow_for() -> Result<()> {
+    let publisher = node(&format!("{LISTENS}[network.limits]\nupload-rate = \"64KiB\"\n"))?;
+    let buyer = node("private-web-seeds = true\n")?;
+    let (one, two) = (noise(4_000_000), noise(1000));
+    publisher.publish(ABOUT, &[("disc 1/one.flac", &one), ("two.txt", &two)])?;
+    let publishing = publisher.deployment.up()?;
+    let shop = publishing.url.trim_end_matches('/').to_owned();
+    let link = format!("{}&ws={shop}/files/%7Bhash%7D/%7Bpath%7D", link(&publisher.deployment)?);
+    let out = buyer.path("out");
+    let begin = Instant::now();
+    let output = buyer.deployment.run(&["get", &link, "--out", out.to_str().context("path")?])?;
+    ensure!(output.code == 0, "{output:?}");
+    same(&out, "disc 1/one.flac", &one)?;
+    same(&out, "two.txt", &two)?;
+    // From the swarm alone it takes a minute.
+    ensure!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
+    ensure!(output.stderr.contains(&format!("  {shop}/files/{{hash}}/{{path}}: ")), "{}", output.stderr);
+    // A file's tree is what proves it; of a file that is not here there is none.
+    let host = shop.trim_start_matches("http://").to_owned();
+    let tree = format!("/files/{}/one.flac.obao4", hash_of(&publisher.deployment, "disc 1/one.flac")?);
+    let answer = http::send(&host, "GET", &tree, &[], b"")?;
+    ensure!(answer.status == 200 && answer.body.len() == (4_000_000_usize.div_ceil(16 << 10) - 1) * 64, "{answer:?}");
+    ensure!(http::send(&host, "HEAD", &tree, &[], b"")?.header("content-length") == Some("15616"));
+    assert_eq!(publishing.stop()?, 0);
     Ok(())
 }

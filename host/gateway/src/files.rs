@@ -2,7 +2,7 @@
 //! it is sent cuts the answer short, so that no client takes it for whole.
 
 use bytes::Bytes;
-use fondaco_market::{Delivered, Delivery, Market, Proof, Refusal};
+use fondaco_market::{Awaited, Content, Delivered, Delivery, Incoming, Market, Proof, Refusal};
 use fondaco_schemas::BlobHash;
 use fondaco_store::{Blob, RangeReader};
 use http::{HeaderMap, Method, StatusCode, Uri, header};
@@ -12,6 +12,9 @@ use crate::answer::{Answer, BoxError, FILE_POLICY, empty, full, plain, problem, 
 use crate::range::{Wanted, wanted};
 use crate::session::decode;
 
+/// What stands behind a file's name where its tree is asked for.
+const OUTBOARD: &str = ".obao4";
+
 /// `/files/<hash>/<name>`: the name is for people; what is served is what the hash says.
 pub(crate) async fn file(market: &Market, method: &Method, uri: &Uri, headers: &HeaderMap, rest: &str) -> Answer {
     let hash = rest.split('/').next().unwrap_or_default();
@@ -19,9 +22,37 @@ pub(crate) async fn file(market: &Market, method: &Method, uri: &Uri, headers: &
         return problem(StatusCode::NOT_FOUND, "not-found", "There is no such file.");
     };
     match market.file(hash, &proof(uri)).await {
+        Ok(delivery) if rest.ends_with(OUTBOARD) && !delivery.file_name.ends_with(OUTBOARD) => {
+            outboard(method, hash, delivery).await
+        }
         Ok(delivery) => serve(method, headers, hash, delivery).await,
         Err(refusal) => refuse(&refusal),
     }
+}
+
+/// A file's tree, for those who have its bytes from elsewhere: `bao-tree`'s outboard in groups of 16 KiB, without a length
+/// in front. Only of a file that is here.
+async fn outboard(method: &Method, hash: BlobHash, delivery: Delivery) -> Answer {
+    let Delivery { content: Content::Here(blob), size, public, .. } = delivery else {
+        return problem(StatusCode::NOT_FOUND, "not-found", "The tree of that file is not here.");
+    };
+    let mut answer = Answer::new(full(Bytes::new()));
+    let head = answer.headers_mut();
+    set(head, header::CONTENT_TYPE, "application/octet-stream");
+    set(head, header::CONTENT_LENGTH, &fondaco_store::outboard_bytes(size).to_string());
+    set(head, header::CACHE_CONTROL, if public { "public, max-age=31536000, immutable" } else { "private, no-cache" });
+    set(head, header::CONTENT_SECURITY_POLICY, FILE_POLICY);
+    if *method == Method::HEAD || fondaco_store::outboard_bytes(size) == 0 {
+        return answer;
+    }
+    let pieces = futures_util::stream::try_unfold(blob.outboard(), move |mut reader| async move {
+        let read = tokio::task::spawn_blocking(move || (reader.piece(), reader));
+        let (piece, reader) = read.await.map_err(BoxError::from)?;
+        let piece = piece.inspect_err(|error| tracing::error!(%hash, %error, "cut an answer short"))?;
+        Ok::<_, BoxError>(piece.map(|piece| (piece, reader)))
+    });
+    *answer.body_mut() = streamed(pieces);
+    answer
 }
 
 /// `/licences/<entitlement>/<path>`.
@@ -57,8 +88,7 @@ fn refuse(refusal: &Refusal) -> Answer {
 }
 
 async fn serve(method: &Method, headers: &HeaderMap, hash: BlobHash, delivery: Delivery) -> Answer {
-    let Delivery { blob, media_type, file_name, public, inline } = delivery;
-    let size = blob.size();
+    let Delivery { content, size, media_type, file_name, public, inline } = delivery;
     let etag = format!("\"{hash}\"");
     let (range, status) = match wanted(method, headers, &etag, size) {
         Wanted::Whole => (0..size, StatusCode::OK),
@@ -95,18 +125,58 @@ async fn serve(method: &Method, headers: &HeaderMap, hash: BlobHash, delivery: D
         return answer;
     }
     // The first piece is read before anything is promised, so that a corrupt blob is an error and not half an answer.
-    match Pieces::start(blob, range).await {
-        Ok(pieces) => {
-            *answer.body_mut() = streamed(futures_util::stream::try_unfold(pieces, Pieces::next));
+    let body = match content {
+        Content::Here(blob) => match Pieces::start(blob, range).await {
+            Ok(pieces) => Ok(streamed(futures_util::stream::try_unfold(pieces, Pieces::next))),
+            Err(error) => {
+                tracing::error!(%hash, %error, "a file cannot be served");
+                Err(("corrupt", "The file is damaged on this node and is not served. Its operator was told."))
+            }
+        },
+        Content::Awaited(awaited) => match Arriving::start(hash, awaited, range).await {
+            Ok(arriving) => Ok(streamed(futures_util::stream::try_unfold(arriving, Arriving::next))),
+            Err(why) => {
+                tracing::warn!(%hash, %why, "a file that is not here was asked for, and does not come");
+                Err((
+                    "not-here",
+                    "The file is not on this node, and nobody who has it can be reached. Try again later.",
+                ))
+            }
+        },
+    };
+    match body {
+        Ok(body) => {
+            *answer.body_mut() = body;
             answer
         }
-        Err(error) => {
-            tracing::error!(%hash, %error, "a file cannot be served");
-            problem(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "corrupt",
-                "The file is damaged on this node and is not served. Its operator was told.",
-            )
+        Err((kind, why)) => problem(StatusCode::SERVICE_UNAVAILABLE, kind, why),
+    }
+}
+
+/// A file on its way from elsewhere. One piece is held, and the next is taken when the client has taken that.
+struct Arriving {
+    hash: BlobHash,
+    incoming: Box<dyn Incoming>,
+    first: Option<Bytes>,
+}
+
+impl Arriving {
+    async fn start(hash: BlobHash, awaited: Awaited, range: std::ops::Range<u64>) -> Result<Self, String> {
+        let mut incoming = awaited.bring(range).await?;
+        let first = incoming.next().await?;
+        Ok(Self { hash, incoming, first })
+    }
+
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>, BoxError> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some((first, self)));
+        }
+        match self.incoming.next().await {
+            Ok(next) => Ok(next.map(|bytes| (bytes, self))),
+            Err(why) => {
+                tracing::error!(hash = %self.hash, %why, "cut an answer short: the rest of the file does not come");
+                Err(why.into())
+            }
         }
     }
 }

@@ -1,14 +1,17 @@
 //! Delivery: who may have which bytes. Previews, covers, free works and ciphertext are for everybody, so that mirrors can
 //! carry them; all else needs an entitlement, proved by an address that the node made for its holder.
 
+use std::sync::Arc;
+
 use data_encoding::BASE64URL_NOPAD;
 use fondaco_ledger::{Entitlement, EntitlementState, FileUse};
 use fondaco_runtime::wit::types;
 use fondaco_runtime::{Caller, Context};
-use fondaco_schemas::{BlobHash, EntitlementId, FileInfo};
+use fondaco_schemas::{BlobHash, EntitlementId, FileInfo, ReleaseId};
 use fondaco_store::Blob;
 use time::OffsetDateTime;
 
+use crate::coming::{Bringer, Incoming};
 use crate::error::words;
 use crate::{Error, Market, convert, media, now};
 
@@ -20,7 +23,9 @@ const LICENCE: &str = ".licence";
 /// A file to be sent.
 pub struct Delivery {
     /// Its bytes, verified as they are read.
-    pub blob: Blob,
+    pub content: Content,
+    /// How many.
+    pub size: u64,
     /// What to send it as.
     pub media_type: String,
     /// What to call it.
@@ -29,6 +34,28 @@ pub struct Delivery {
     pub public: bool,
     /// May a browser show it in place?
     pub inline: bool,
+}
+
+/// Where a file's bytes are.
+pub enum Content {
+    /// Here.
+    Here(Blob),
+    /// Elsewhere: they come when they are asked for.
+    Awaited(Awaited),
+}
+
+/// A file that is not here.
+pub struct Awaited {
+    bringer: Arc<dyn Bringer>,
+    release: ReleaseId,
+    file: FileInfo,
+}
+
+impl Awaited {
+    /// Has a range of it brought, before what is fetched anyway.
+    pub async fn bring(self, range: std::ops::Range<u64>) -> Result<Box<dyn Incoming>, String> {
+        self.bringer.bring(self.release, self.file, range).await
+    }
 }
 
 /// A document to be sent.
@@ -115,25 +142,38 @@ impl Market {
     pub async fn file(&self, hash: BlobHash, proof: &Proof) -> Result<Delivery, Refusal> {
         let uses = self.ledger().file_uses(hash).await.map_err(unavailable)?;
         let public = uses.iter().find(|u| is_for_everybody(u));
-        let file = match public {
-            Some(found) => &found.file,
+        let of = match public {
+            Some(found) => found,
             None if uses.is_empty() => return Err(Refusal::NotFound),
             None => {
                 let (entitlement, _) = self.proved(proof, None, &hash.to_string()).await?;
                 let entitled = uses.iter().find(|u| u.release == entitlement.body.release);
-                &entitled.ok_or_else(|| Refusal::Forbidden("This right is for another work.".into()))?.file
+                entitled.ok_or_else(|| Refusal::Forbidden("This right is for another work.".into()))?
             }
         };
+        let file = &of.file;
         let store = self.store().clone();
         let blob = tokio::task::spawn_blocking(move || store.get(hash)).await.map_err(unavailable)?;
-        let blob = blob.map_err(|error| {
-            tracing::error!(%hash, %error, "a file cannot be served");
-            Refusal::Unavailable("The file is missing or damaged on this node; its operator was told.".into())
-        })?;
+        let (content, size) = match (blob, self.bringer()) {
+            (Ok(blob), _) => {
+                let size = blob.size();
+                (Content::Here(blob), size)
+            }
+            (Err(fondaco_store::Error::NotFound { .. }), Some(bringer)) => {
+                let awaited = Awaited { bringer, release: of.release, file: file.clone() };
+                (Content::Awaited(awaited), file.size)
+            }
+            (Err(error), _) => {
+                tracing::error!(%hash, %error, "a file cannot be served");
+                let why = "The file is missing or damaged on this node; its operator was told.";
+                return Err(Refusal::Unavailable(why.into()));
+            }
+        };
         let sealed = file.protection.is_some();
         let media_type = if sealed { "application/octet-stream" } else { file.media_type.as_str() };
         Ok(Delivery {
-            blob,
+            content,
+            size,
             inline: !sealed && media::is_inline(media_type),
             media_type: media_type.to_owned(),
             file_name: file_name(file),

@@ -5,6 +5,7 @@
 //! looked up, events are compared with the order, scripts are run within their bounds.
 
 mod audit;
+mod coming;
 mod convert;
 mod deliver;
 mod discover;
@@ -35,7 +36,8 @@ use fondaco_trust::{KeyPair, Verified};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
-pub use deliver::{Delivered, Delivery, Proof, Refusal};
+pub use coming::{Bringer, Future, Incoming};
+pub use deliver::{Awaited, Content, Delivered, Delivery, Proof, Refusal};
 pub use edit::{EditError, Editor};
 pub use error::{Error, words};
 pub use keys::{Library, NodeKeys, SealError, random, seal};
@@ -49,6 +51,8 @@ pub use visitors::Cookie;
 pub struct Parts {
     /// The deployment's folder: themes and assets lie there.
     pub folder: PathBuf,
+    /// Where it is noted which works' files are still to come.
+    pub coming: PathBuf,
     /// What people see at first.
     pub looks: Looks,
     /// Where people see it.
@@ -87,6 +91,8 @@ pub(crate) struct Inner {
     changed: Notify,
     /// One feeding at a time, so that no provider meets two batches at once.
     feeding: tokio::sync::Mutex<()>,
+    /// Works whose files are not here.
+    coming: coming::Coming,
     /// One release recorded at a time.
     recording: tokio::sync::Mutex<()>,
     /// What the plugins did and is not in the log yet.
@@ -119,7 +125,8 @@ impl Market {
         let (plugins, changed) = (RwLock::default(), Notify::new());
         let looks = RwLock::new(Arc::new(parts.looks.clone()));
         let trail = Mutex::default();
-        Self(Arc::new(Inner { parts, looks, plugins, changed, feeding, recording, trail }))
+        let coming = coming::Coming::open(parts.coming.clone());
+        Self(Arc::new(Inner { parts, looks, plugins, changed, feeding, coming, recording, trail }))
     }
 
     /// What answers a plugin's calls of the node.

@@ -30,12 +30,13 @@ impl Market {
             }
         }
         drop(one);
+        self.all_came(release_id).await;
         self.0.changed.notify_one();
         self.feed().await?;
         Ok(Work { release_id, release })
     }
 
-    async fn pin(&self, hashes: Vec<BlobHash>, release: ReleaseId) -> Result<(), Error> {
+    pub(crate) async fn pin(&self, hashes: Vec<BlobHash>, release: ReleaseId) -> Result<(), Error> {
         let (store, owner) = (self.store().clone(), owner(release));
         Ok(tokio::task::spawn_blocking(move || store.pin_all(&hashes, &owner)).await??)
     }

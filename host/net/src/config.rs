@@ -8,6 +8,7 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
 use crate::error::{Error, Result};
+use crate::share::Timed;
 
 /// What a node does for others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,8 @@ pub struct Config {
     pub allow: Option<BTreeSet<PeerId>>,
     /// Limits.
     pub limits: Limits,
+    /// Rates of upload for times of the day, in place of the one in `limits`. The first that holds counts.
+    pub upload_schedule: Vec<Timed>,
     /// Where known peers are kept; none: nowhere.
     pub book: Option<PathBuf>,
     /// How long a source may be slow: over this time it must send `slow_bytes`, or it is given up.
@@ -83,6 +86,7 @@ impl Default for Config {
             mdns: false,
             allow: None,
             limits: Limits::default(),
+            upload_schedule: Vec::new(),
             book: None,
             slow_time: Duration::from_secs(20),
             slow_bytes: 20 * 4096,

@@ -19,19 +19,26 @@ mod pace;
 mod pex;
 mod plan;
 mod providers;
+mod reader;
+mod runs;
+mod share;
 mod source;
 mod streams;
 mod swarm;
 mod transport;
 mod upload;
+mod web;
 mod wire;
 
 pub use ask::{Answered, MAX_ANSWER, MAX_QUESTION, PeerAt, Question};
 pub use config::{Config, Limits, Role};
 pub use error::{Error, Result};
-pub use fetch::{Fetch, Fetched, SourceState, SourceStatus, Want};
+pub use fetch::{Fetch, Fetched, SourceState, SourceStatus, Want, Who};
 pub use libp2p::{Multiaddr, PeerId};
 pub use net::{Future, Net, Peer, Shelf, Status, address_of, book_in, peer_id};
+pub use reader::Reader;
+pub use share::Timed;
+pub use web::{Web, WebSeed};
 
 /// The transfer protocol.
 pub(crate) const BLOB: libp2p::StreamProtocol = libp2p::StreamProtocol::new("/fondaco/blob/1");

@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::fetch::{self, Fetch, Want};
 use crate::gate::Offence;
 use crate::pace::Pace;
+use crate::share::Share;
 use crate::swarm::{self, Command};
 use crate::upload::{Passing, Uploads};
 use crate::wire::{self, Answer, Request};
@@ -114,8 +115,8 @@ impl Net {
         let (stop, stopped) = watch::channel(false);
         let slow = (config.slow_time, config.slow_bytes);
         let limits = config.limits;
-        let uploads =
-            Arc::new(Uploads::new(store.clone(), Arc::clone(&shelf), limits.uploads, limits.upload_bytes_per_second));
+        let share = Share::new(limits.uploads, limits.upload_bytes_per_second, config.upload_schedule.clone());
+        let uploads = Arc::new(Uploads::new(store.clone(), Arc::clone(&shelf), share));
         let parts = Box::pin(swarm::open(config, identity, inbound, asking)).await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(swarm::run(parts, asked, stopped.clone()));
@@ -139,6 +140,21 @@ impl Net {
 
     pub(crate) fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// A peer gave us bytes.
+    pub(crate) fn gave(&self, peer: PeerId, bytes: u64) {
+        self.0.uploads.gave(peer, bytes);
+    }
+
+    /// Whether a peer gave us bytes.
+    pub(crate) fn has_given(&self, peer: PeerId) -> bool {
+        self.0.uploads.has_given(peer)
+    }
+
+    /// How long a source may bring nothing.
+    pub(crate) fn slow_time(&self) -> Duration {
+        self.0.slow.0
     }
 
     pub(crate) fn pace(&self) -> Pace {
@@ -299,7 +315,17 @@ impl Net {
 
     /// Fetches files into the store from all these peers at once, and from those that the hash table names for `key`.
     pub fn fetch(&self, files: Vec<Want>, key: Option<ReleaseId>, peers: Vec<(PeerId, Vec<Multiaddr>)>) -> Fetch {
-        fetch::start(self.clone(), files, key, peers)
+        fetch::start(self.clone(), files, key, peers, false)
+    }
+
+    /// The same, but only those files that somebody reads ([`Fetch::read`]), until it is told to fetch all.
+    pub fn fetch_when_read(
+        &self,
+        files: Vec<Want>,
+        key: Option<ReleaseId>,
+        peers: Vec<(PeerId, Vec<Multiaddr>)>,
+    ) -> Fetch {
+        fetch::start(self.clone(), files, key, peers, true)
     }
 
     /// Lets others have what is there of these blobs while they are fetched, until the answer is dropped.

@@ -1,34 +1,42 @@
-//! One source of a fetch: asks it for units, reads what comes, and has it verified before anything else happens with it.
+//! One source of a fetch: asks it for pieces, reads what comes, and has it verified before anything else happens with it.
 //!
-//! Requests go out ahead of the answers, as many as the source's measured rate fills half a second with. While one unit is
+//! Requests go out ahead of the answers, as many as the source's measured rate fills half a second with. While one piece is
 //! checked and written on a blocking thread, the next is read. The first bytes that do not verify end the source.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fondaco_store::{Absorbed, Decoder, GroupRanges, Partial};
+use fondaco_store::{Absorbed, Decoder, GROUP_BYTES, GroupRanges, Partial};
 use futures_util::{AsyncRead, AsyncWrite};
 use libp2p::PeerId;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::fetch::Job;
 use crate::gate::Offence;
 use crate::pace::Pace;
-use crate::plan::{Key, SourceId, Unit};
+use crate::plan::{Piece, SourceId};
+use crate::runs::Runs;
 use crate::wire::{self, Answer, MAX_RUNS, Request, Run};
 
-/// Units that are asked for ahead: at least, and at most.
-const WINDOW: (usize, usize) = (2, 8);
-/// How much time the window should fill, as a part of a second: half of one.
-const AHEAD_PER_SECOND: u64 = 2;
-/// How long a source that has nothing of what waits is left alone.
+/// Bytes that are asked for ahead: at most, and as long as the source's rate is low.
+const WINDOW: (u64, u64) = (128 << 10, 8 << 20);
+/// Requests that are asked ahead, since files can be small.
+const MOST_ASKED: usize = 64;
+/// How much time the window should fill, as a part of a second: half of one; a tenth while somebody reads, so that
+/// a play-head that is moved does not wait for much.
+const AHEAD_PER_SECOND: (u64, u64) = (2, 10);
+/// Groups that are asked for at once of a source that has brought nothing yet: one that lies costs little.
+const FIRST_GROUPS: u64 = 4;
+/// How long a source that has nothing of what waits is left alone before it is asked anew what it has.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often that is done with one that has nothing, and with one that has a part.
-const IDLE_WITHOUT: u32 = 2;
-const IDLE_WITH: u32 = 120;
+/// How long one is kept that has nothing, and one that has a part, while it has nothing of what is to fetch.
+const IDLE_WITHOUT: Duration = Duration::from_secs(2);
+const IDLE_WITH: Duration = Duration::from_mins(2);
+/// How often a source may say that it has what it then does not give. Once it may be true: it came in between.
+const CONTRADICTIONS: u32 = 3;
 
 /// Why a source ended.
 #[derive(Debug)]
@@ -39,6 +47,8 @@ pub(crate) enum Ended {
     Nothing,
     /// It asked to be left alone for this time.
     Busy(Duration),
+    /// It cannot be of use, which is no fault.
+    Useless(String),
     /// The stream broke.
     Broke(String),
     /// It did something that it should not have done.
@@ -47,18 +57,17 @@ pub(crate) enum Ended {
     Store(fondaco_store::Error),
 }
 
-/// A unit that was asked for.
+/// A piece that was asked for.
 struct Asked {
-    unit: Unit,
+    piece: Piece,
     partial: Partial,
     wanted: GroupRanges,
     bytes: u64,
 }
 
-/// A unit that is being checked and written.
+/// A piece that is being checked and written.
 struct Checking {
-    key: Key,
-    runs: Vec<Range<u64>>,
+    piece: Piece,
     /// Whether all of it had come.
     whole: bool,
     task: JoinHandle<(fondaco_store::Result<Absorbed>, Vec<u8>)>,
@@ -73,27 +82,32 @@ pub(crate) struct Source<S> {
     pace: Pace,
     asked: VecDeque<Asked>,
     checking: Option<Checking>,
-    /// What it said it has of files of which it has not all.
-    has: HashMap<usize, Vec<Range<u64>>>,
-    /// Files of which it has nothing.
-    lacks: HashSet<usize>,
-    /// How often it had nothing of what waits.
-    idle: u32,
+    /// Since when it has had nothing of what is to fetch, and when it was last asked what it has.
+    idle: Option<Instant>,
+    learnt: Instant,
+    contradictions: u32,
     /// Bytes a second, smoothed.
     rate: u64,
+    /// Bytes that it brought.
+    brought: u64,
     /// A buffer that was used and may be used again.
     spare: Vec<u8>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Source<S> {
     pub fn new(job: Arc<Job>, id: SourceId, peer: PeerId, stream: S, pace: Pace) -> Self {
-        let (asked, has, lacks) = (VecDeque::new(), HashMap::new(), HashSet::new());
-        Self { job, id, peer, stream, pace, asked, checking: None, has, lacks, idle: 0, rate: 0, spare: Vec::new() }
+        let (asked, learnt) = (VecDeque::new(), Instant::now());
+        let (checking, idle, contradictions, rate, brought, spare) = (None, None, 0, 0, 0, Vec::new());
+        Self { job, id, peer, stream, pace, asked, checking, idle, learnt, contradictions, rate, brought, spare }
     }
 
     /// Works until there is nothing left, or it cannot go on. What it had taken goes back.
     pub async fn run(mut self) -> Ended {
-        let ended = match self.work().await {
+        let mut changed = self.job.changes();
+        if self.job.has_given(self.peer) {
+            self.job.plan().prove(self.id);
+        }
+        let ended = match self.work(&mut changed).await {
             Ok(ended) | Err(ended) => ended,
         };
         // What was being checked is good if it verifies, whatever came after it.
@@ -101,77 +115,95 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Source<S> {
             Err(worse @ (Ended::Bad(..) | Ended::Store(_))) => worse,
             _ => ended,
         };
-        for asked in self.asked.drain(..) {
-            self.job.plan().back(self.id, asked.unit.key);
+        for asked in std::mem::take(&mut self.asked) {
+            self.back(&asked.piece);
         }
+        self.job.plan().forget(self.id);
         self.job.changed();
         ended
     }
 
-    async fn work(&mut self) -> Result<Ended, Ended> {
+    async fn work(&mut self, changed: &mut watch::Receiver<()>) -> Result<Ended, Ended> {
         loop {
+            changed.mark_unchanged();
             self.ask().await?;
-            if self.asked.is_empty() {
-                self.settle().await?;
-                if self.job.plan().is_done() {
-                    return Ok(Ended::Done);
-                }
-                if self.job.plan().has_waiting() {
-                    // It has nothing of what waits. It may have more later, if it is fetching it itself.
-                    self.idle += 1;
-                    let most = if self.has.is_empty() { IDLE_WITHOUT } else { IDLE_WITH };
-                    if self.idle > most {
-                        return Ok(Ended::Nothing);
-                    }
-                    tokio::time::sleep(PATIENCE).await;
-                    self.has.clear();
-                    self.lacks.clear();
-                } else {
-                    self.job.wait(PATIENCE).await;
-                }
-                self.pace.restart();
+            if !self.asked.is_empty() {
+                self.take_answer().await?;
                 continue;
             }
-            self.take_answer().await?;
+            self.settle().await?;
+            let (is_done, has_part, has_free) = {
+                let plan = self.job.plan();
+                (plan.is_done(), plan.has_part(self.id), plan.has_free())
+            };
+            if is_done {
+                return Ok(Ended::Done);
+            }
+            // It has nothing of what is free. It may have more later, if it is fetching it itself.
+            let since = *self.idle.get_or_insert_with(Instant::now);
+            if self.job.is_paused() {
+                self.idle = None;
+            }
+            if has_free && since.elapsed() > if has_part { IDLE_WITH } else { IDLE_WITHOUT } {
+                return Ok(Ended::Nothing);
+            }
+            let _ = tokio::time::timeout(PATIENCE, changed.changed()).await;
+            if self.learnt.elapsed() >= PATIENCE {
+                self.job.plan().forget(self.id);
+                self.learnt = Instant::now();
+            }
+            self.pace.restart();
         }
     }
 
-    /// Sends requests until the window is full.
+    /// How many bytes are asked for ahead.
+    fn window(&self, has_readers: bool) -> u64 {
+        let part = if has_readers { AHEAD_PER_SECOND.1 } else { AHEAD_PER_SECOND.0 };
+        // No more than twice what it has brought: the first bytes are no measure, and others want to carry a part.
+        (self.rate / part).min(self.brought.saturating_mul(2)).clamp(WINDOW.0, WINDOW.1)
+    }
+
+    /// Sends requests until the window is full. Before the first answer, one: it may have a part only.
     async fn ask(&mut self) -> Result<(), Ended> {
-        let (least, most) = WINDOW;
-        let fills = (self.rate / AHEAD_PER_SECOND) >> 20;
-        let window = usize::try_from(fills).unwrap_or(most).clamp(least, most);
-        while self.asked.len() < window {
-            let Some(unit) = self.job.plan().take(self.id, |unit| self.can(unit)) else { break };
-            let key = unit.key;
-            let Some(partial) = self.job.partial(key.0) else {
+        if self.job.is_paused() {
+            return Ok(());
+        }
+        let mut ahead: u64 = self.asked.iter().map(|asked| asked.bytes).sum();
+        while self.asked.len() < MOST_ASKED {
+            let taken = {
+                let mut plan = self.job.plan();
+                let window = self.window(plan.has_readers());
+                if !self.asked.is_empty() && (self.rate == 0 || (self.asked.len() > 1 && ahead >= window)) {
+                    break;
+                }
+                let most = if self.rate == 0 { FIRST_GROUPS } else { window / GROUP_BYTES };
+                plan.take(self.id, most, self.asked.is_empty())
+            };
+            let Some(piece) = taken else { break };
+            let Some(partial) = self.job.partial(piece.file) else {
                 // Its file was completed meanwhile.
-                self.job.plan().done(key);
+                self.job.plan().done(&piece, Vec::new());
                 continue;
             };
-            // Of a unit that another source brought in part, the rest.
-            let runs: Vec<Range<u64>> = partial.missing_in(unit_range(&unit));
+            let runs = partial.missing_in(piece.groups.clone());
             let Some(wanted) = GroupRanges::new(partial.size(), runs.clone()) else {
-                self.job.unit_done(key);
+                self.job.piece_done(&piece);
                 continue;
             };
             let bytes = wanted.encoded_bytes(partial.size());
+            ahead += bytes;
             let request = Request::Groups(partial.hash(), Run::list(&runs));
-            self.asked.push_back(Asked { unit, partial, wanted, bytes });
+            self.asked.push_back(Asked { piece, partial, wanted, bytes });
             let sent = self.pace.wait(wire::send(&mut self.stream, &request)).await;
             sent.map_err(|e| broke(&e))?;
         }
         Ok(())
     }
 
-    fn can(&self, unit: &Unit) -> bool {
-        let (file, _) = unit.key;
-        if self.lacks.contains(&file) {
-            return false;
-        }
-        let within =
-            |run: &Range<u64>, has: &[Range<u64>]| has.iter().any(|h| h.start <= run.start && run.end <= h.end);
-        self.has.get(&file).is_none_or(|has| unit.runs.iter().all(|run| within(run, has)))
+    /// Gives a piece back.
+    fn back(&self, piece: &Piece) {
+        let missing = self.job.partial(piece.file).map(|p| p.missing_in(piece.groups.clone())).unwrap_or_default();
+        self.job.plan().back(self.id, piece, missing);
     }
 
     /// Reads the answer to the oldest request.
@@ -186,21 +218,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Source<S> {
             Err(error) => return Err(broke(&error)),
         };
         let Some(asked) = self.asked.pop_front() else { return Ok(()) };
-        let (key, bytes) = (asked.unit.key, asked.bytes);
+        let bytes = asked.bytes;
         match answer {
             Answer::Busy(ms) => {
                 self.asked.push_front(asked);
                 Err(Ended::Busy(Duration::from_millis(u64::from(ms)).min(Duration::from_mins(1))))
             }
             Answer::NotHere(runs) => {
-                self.job.plan().back(self.id, key);
-                let has: Vec<_> = Run::ranges(runs.get(..runs.len().min(MAX_RUNS)).unwrap_or_default());
-                if has.is_empty() {
-                    self.lacks.insert(key.0);
-                } else {
-                    self.has.insert(key.0, has);
-                }
+                let has = Runs::new(Run::ranges(runs.get(..runs.len().min(MAX_RUNS)).unwrap_or_default()));
+                self.contradictions += u32::from(asked.wanted.runs().iter().all(|run| has.has_all(run)));
+                self.back(&asked.piece);
+                self.job.plan().learn(self.id, asked.piece.file, has);
                 self.job.changed();
+                if self.contradictions >= CONTRADICTIONS {
+                    return Err(Ended::Bad(Offence::Protocol, "it does not give what it says that it has".into()));
+                }
                 Ok(())
             }
             Answer::Bytes(n) if n != bytes => {
@@ -215,29 +247,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Source<S> {
         let begin = Instant::now();
         let len = usize::try_from(asked.bytes).unwrap_or(usize::MAX);
         let mut buffer = std::mem::take(&mut self.spare);
-        // At most a unit and its nodes: the number comes from our own request.
+        // At most a piece and its nodes: the number comes from our own request.
         buffer.resize(len, 0);
         let (got, end) = self.pace.fill(&mut self.stream, &mut buffer).await;
         let micros = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX).max(1);
         let now = (got as u64).saturating_mul(1_000_000) / micros;
-        self.rate = if self.rate == 0 { now } else { self.rate / 10 * 7 + now / 10 * 3 };
+        self.rate = if self.rate == 0 { now.max(1) } else { self.rate / 10 * 7 + now / 10 * 3 };
         if let Err(ended) = self.settle().await {
             self.asked.push_front(asked);
             return Err(ended);
         }
-        let Asked { unit, partial, wanted, .. } = asked;
+        let Asked { piece, partial, wanted, .. } = asked;
         let (hash, size) = (partial.hash(), partial.size());
-        let runs = wanted.runs().to_vec();
-        let (job, id) = (Arc::clone(&self.job), self.id);
+        let (job, id, whole, brought) = (Arc::clone(&self.job), self.id, end.is_ok(), piece.clone());
         let task = tokio::task::spawn_blocking(move || {
             let mut decoder = Decoder::new(hash, size, wanted);
             let result = partial.absorb(&mut decoder, buffer.get(..got).unwrap_or_default());
-            if let Ok(absorbed) = &result {
-                job.brought(id, absorbed.new_bytes);
+            job.brought(id, got as u64, result.as_ref().map_or(0, |absorbed| absorbed.new_bytes));
+            if result.as_ref().is_ok_and(|absorbed| absorbed.fault.is_none() && whole) {
+                // Here, and not when the next is read: somebody may be waiting for it.
+                job.piece_done(&brought);
             }
             (result, buffer)
         });
-        self.checking = Some(Checking { key: unit.key, runs, whole: end.is_ok(), task });
+        self.checking = Some(Checking { piece, whole, task });
         end.map_err(|e| {
             if e.kind() == io::ErrorKind::TimedOut {
                 return Ended::Bad(Offence::Slow, "it was too slow".into());
@@ -248,47 +281,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Source<S> {
 
     /// Waits for what is being checked.
     async fn settle(&mut self) -> Result<(), Ended> {
-        let Some(Checking { key, runs, whole, task }) = self.checking.take() else { return Ok(()) };
+        let Some(Checking { piece, whole, task }) = self.checking.take() else { return Ok(()) };
         let Ok((result, buffer)) = task.await else {
-            self.job.plan().back(self.id, key);
+            self.back(&piece);
             return Err(Ended::Broke("the node is stopping".into()));
         };
         self.spare = buffer;
         let absorbed = match result {
             Ok(absorbed) => absorbed,
             Err(error) => {
-                self.job.plan().back(self.id, key);
+                self.back(&piece);
                 return Err(Ended::Store(error));
             }
         };
-        self.idle = 0;
         if let Some(offset) = absorbed.fault {
-            self.job.plan().back(self.id, key);
-            let file = self.job.name(key.0);
+            self.back(&piece);
+            let file = self.job.name(piece.file);
             return Err(Ended::Bad(
                 Offence::BadData,
                 format!("what it sent of {file} does not verify at byte {offset}"),
             ));
         }
-        if whole {
-            self.job.unit_done(key);
-        } else {
-            let mut plan = self.job.plan();
-            let left = self.job.partial(key.0).map(|p| {
-                let first = runs.first().map_or(0, |r| r.start);
-                p.missing_in(first..runs.last().map_or(first, |r| r.end))
-            });
-            plan.shrink(key, left.unwrap_or(runs));
-            plan.back(self.id, key);
+        if absorbed.new_bytes > 0 {
+            self.idle = None;
+            self.job.plan().prove(self.id);
         }
-        tracing::trace!(peer = %self.peer, ?key, bytes = absorbed.new_bytes, "brought");
+        self.brought += absorbed.new_bytes;
+        if !whole {
+            self.back(&piece);
+        }
+        tracing::trace!(peer = %self.peer, ?piece, bytes = absorbed.new_bytes, "brought");
         Ok(())
     }
-}
-
-fn unit_range(unit: &Unit) -> Range<u64> {
-    let first = unit.runs.first().map_or(0, |run| run.start);
-    first..unit.runs.last().map_or(first, |run| run.end)
 }
 
 fn broke(error: &io::Error) -> Ended {

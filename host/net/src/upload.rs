@@ -1,4 +1,5 @@
-//! Gives others what they ask for, if it is for everybody: slots, a rate, and no patience for those who do not read.
+//! Gives others what they ask for, if it is for everybody: as `share` says who is next, and with no patience for those who
+//! do not read.
 
 use std::collections::HashMap;
 use std::io;
@@ -11,11 +12,11 @@ use fondaco_schemas::{BlobHash, ReleaseId};
 use fondaco_store::{Encoder, Store};
 use futures_util::{AsyncWrite, AsyncWriteExt};
 use libp2p::PeerId;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use crate::net::Shelf;
+use crate::share::Share;
 use crate::streams::Inbound;
 use crate::wire::{self, Answer, MAX_GROUPS, MAX_RUNS, Request, Run};
 
@@ -31,8 +32,7 @@ const MOST_SPARE: usize = 4;
 pub(crate) struct Uploads {
     store: Store,
     shelf: Arc<dyn Shelf>,
-    slots: Semaphore,
-    rate: Option<Rate>,
+    share: Arc<Share>,
     /// What is being fetched and is for everybody, and by how many fetches.
     passing: Mutex<HashMap<BlobHash, usize>>,
     /// Buffers that were used and may be used again: fresh memory costs as much as encrypting what is put there.
@@ -42,14 +42,23 @@ pub(crate) struct Uploads {
 }
 
 impl Uploads {
-    pub fn new(store: Store, shelf: Arc<dyn Shelf>, slots: u32, rate: Option<u64>) -> Self {
-        let slots = Semaphore::new(slots.max(1) as usize);
-        let (rate, passing, spare) = (rate.map(Rate::new), Mutex::default(), Mutex::default());
-        Self { store, shelf, slots, rate, passing, spare, sent: AtomicU64::new(0) }
+    pub fn new(store: Store, shelf: Arc<dyn Shelf>, share: Share) -> Self {
+        let (share, passing, spare) = (Arc::new(share), Mutex::default(), Mutex::default());
+        Self { store, shelf, share, passing, spare, sent: AtomicU64::new(0) }
     }
 
     fn spare(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A peer gave us bytes: it is served in preference to those who give nothing.
+    pub fn gave(&self, peer: PeerId, bytes: u64) {
+        self.share.gave(peer, bytes);
+    }
+
+    /// Whether a peer gave us bytes.
+    pub fn has_given(&self, peer: PeerId) -> bool {
+        self.share.has_given(peer)
     }
 
     /// Lets others have what is there of blobs that are being fetched, until the answer is dropped.
@@ -64,6 +73,7 @@ impl Uploads {
     /// Serves streams until `stop` says true.
     pub async fn serve(self: Arc<Self>, mut inbound: mpsc::Receiver<Inbound>, mut stop: watch::Receiver<bool>) {
         let mut clients = JoinSet::new();
+        clients.spawn(Arc::clone(&self.share).run());
         loop {
             tokio::select! {
                 biased;
@@ -97,15 +107,16 @@ impl Uploads {
 
     async fn answer(&self, stream: &mut (impl AsyncWrite + Unpin), peer: PeerId, request: Request) -> io::Result<()> {
         // Whoever asks for more than there are slots waits in line; streams are few, so the line is short.
-        let _slot = self.slots.acquire().await.map_err(io::Error::other)?;
+        let _slot = self.share.slot(peer).await;
         match request {
             Request::Release(id) => match self.envelope(id).await {
                 Some(envelope) => {
                     wire::send(stream, &Answer::Bytes(envelope.len() as u64)).await?;
-                    self.send(stream, &envelope).await
+                    self.send(stream, peer, &envelope).await
                 }
                 None => wire::send(stream, &Answer::NotHere(Vec::new())).await,
             },
+            Request::Outboard(blob) => self.outboard(stream, peer, blob).await,
             Request::Groups(blob, runs) => {
                 let ranges = Run::ranges(&runs);
                 let groups: u64 = runs.iter().fold(0, |sum, Run(_, count)| sum.saturating_add(*count));
@@ -115,7 +126,7 @@ impl Uploads {
                 match self.groups(blob, ranges).await {
                     Found::Whole(encoded) => {
                         wire::send(stream, &Answer::Bytes(encoded.encoder.bytes())).await?;
-                        self.stream(stream, encoded).await
+                        self.stream(stream, peer, encoded).await
                     }
                     Found::Partly(runs) => wire::send(stream, &Answer::NotHere(Run::list(&runs))).await,
                     Found::Not => {
@@ -127,14 +138,39 @@ impl Uploads {
         }
     }
 
+    /// A blob's outboard, of one that is here and for everybody.
+    async fn outboard(&self, stream: &mut (impl AsyncWrite + Unpin), peer: PeerId, blob: BlobHash) -> io::Result<()> {
+        let found = if self.is_for_everybody(blob).await {
+            let store = self.store.clone();
+            tokio::task::spawn_blocking(move || store.get(blob).ok()).await.ok().flatten()
+        } else {
+            None
+        };
+        let Some(found) = found else { return wire::send(stream, &Answer::NotHere(Vec::new())).await };
+        wire::send(stream, &Answer::Bytes(fondaco_store::outboard_bytes(found.size()))).await?;
+        let mut reader = found.outboard();
+        loop {
+            let next = tokio::task::spawn_blocking(move || (reader.piece(), reader)).await.map_err(io::Error::other)?;
+            reader = next.1;
+            match next.0.map_err(io::Error::other)? {
+                Some(piece) => self.send(stream, peer, &piece).await?,
+                None => return stream.flush().await,
+            }
+        }
+    }
+
+    async fn is_for_everybody(&self, blob: BlobHash) -> bool {
+        let passing = self.passing.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&blob);
+        passing || self.shelf.is_public(blob).await
+    }
+
     async fn envelope(&self, id: ReleaseId) -> Option<Vec<u8>> {
         self.shelf.envelope(id).await
     }
 
     /// The first piece of the encoding is made before anything is promised.
     async fn groups(&self, blob: BlobHash, runs: Vec<Range<u64>>) -> Found {
-        let passing = self.passing.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&blob);
-        if !passing && !self.shelf.is_public(blob).await {
+        if !self.is_for_everybody(blob).await {
             return Found::Not;
         }
         let store = self.store.clone();
@@ -162,10 +198,15 @@ impl Uploads {
         found.await.ok().flatten().unwrap_or(Found::Not)
     }
 
-    async fn stream(&self, stream: &mut (impl AsyncWrite + Unpin), mut now: Box<Encoded>) -> io::Result<()> {
+    async fn stream(
+        &self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        peer: PeerId,
+        mut now: Box<Encoded>,
+    ) -> io::Result<()> {
         loop {
             let piece = now.buffer.get(..now.len).unwrap_or_default();
-            self.send(stream, piece).await?;
+            self.send(stream, peer, piece).await?;
             if now.left == 0 || now.len == 0 {
                 break;
             }
@@ -179,11 +220,9 @@ impl Uploads {
         Ok(())
     }
 
-    async fn send(&self, stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    async fn send(&self, stream: &mut (impl AsyncWrite + Unpin), peer: PeerId, bytes: &[u8]) -> io::Result<()> {
         for part in bytes.chunks(WRITE_BYTES) {
-            if let Some(rate) = &self.rate {
-                rate.wait(part.len()).await;
-            }
+            self.share.turn(peer, part.len() as u64).await;
             let write = tokio::time::timeout(WRITE_TIME, stream.write_all(part));
             write.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
             self.sent.fetch_add(part.len() as u64, Ordering::Relaxed);
@@ -233,53 +272,5 @@ impl Drop for Passing {
                 }
             }
         }
-    }
-}
-
-/// So many bytes in a second, for all together and in the order in which they ask.
-struct Rate {
-    per_second: u64,
-    /// When the next bytes may go.
-    next: tokio::sync::Mutex<Instant>,
-}
-
-impl Rate {
-    fn new(per_second: u64) -> Self {
-        Self { per_second: per_second.max(1), next: tokio::sync::Mutex::new(Instant::now()) }
-    }
-
-    async fn wait(&self, bytes: usize) {
-        let mut next = self.next.lock().await;
-        tokio::time::sleep_until(*next).await;
-        // What was not used is not saved up.
-        let from = (*next).max(Instant::now());
-        *next = from + Duration::from_nanos((bytes as u64).saturating_mul(1_000_000_000) / self.per_second);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_rate_holds_over_many_senders() {
-        let rate = Arc::new(Rate::new(1_000_000));
-        let begin = Instant::now();
-        let senders: Vec<_> = (0..4)
-            .map(|_| {
-                let rate = Arc::clone(&rate);
-                tokio::spawn(async move {
-                    for _ in 0..15 {
-                        rate.wait(10_000).await;
-                    }
-                })
-            })
-            .collect();
-        for sender in senders {
-            sender.await.unwrap();
-        }
-        let took = begin.elapsed().as_secs_f64();
-        // The first goes at once.
-        assert!((0.58..1.2).contains(&took), "{took}");
     }
 }

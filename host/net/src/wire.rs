@@ -42,6 +42,9 @@ pub(crate) enum Request {
     /// Groups of a blob.
     #[n(1)]
     Groups(#[n(0)] BlobHash, #[n(1)] Vec<Run>),
+    /// A blob's outboard, for one who has its bytes from elsewhere.
+    #[n(2)]
+    Outboard(#[n(0)] BlobHash),
 }
 
 /// What is answered.

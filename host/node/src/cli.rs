@@ -82,6 +82,9 @@ pub enum NodeCommand {
     Seed {
         /// The link, as `fondaco works` prints it.
         link: String,
+        /// Take it into the catalogue now, and fetch each of its files when somebody first asks for it.
+        #[arg(long)]
+        lazy: bool,
     },
     /// Show who is in the swarm, and how this node is found there.
     Peers,

@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod control;
 mod fail;
+mod fetches;
 mod folder;
 mod node;
 #[cfg(any(feature = "otel", test))]

@@ -28,6 +28,8 @@ pub struct Node {
     pub runtime: Runtime,
     /// The swarm, once it was started.
     pub swarm: tokio::sync::OnceCell<fondaco_net::Net>,
+    /// What is being fetched from it.
+    pub fetches: Arc<crate::fetches::Fetches>,
     /// One change of the installed plugins at a time.
     pub installing: Mutex<()>,
     /// What runs, and what it was made of.
@@ -65,6 +67,7 @@ impl Node {
         }
         let market = Market::new(Parts {
             folder: folder.path().to_owned(),
+            coming: data.join("coming"),
             looks: Looks { brand: deployment.brand.clone(), shop: deployment.shop.clone(), theme },
             base_url: base_url.unwrap_or_else(|| deployment.base_url()),
             store,
@@ -74,8 +77,8 @@ impl Node {
         });
         let trusted = Trusted::remembered(market.ledger()).await?;
         let (installing, places, stopping) = (Mutex::new(()), Places::default(), watch::Sender::new(false));
-        let swarm = tokio::sync::OnceCell::new();
-        let node = Self { folder, deployment, market, runtime, swarm, installing, places, trusted, stopping };
+        let (swarm, fetches) = (tokio::sync::OnceCell::new(), Arc::default());
+        let node = Self { folder, deployment, market, runtime, swarm, fetches, installing, places, trusted, stopping };
         plugins::load_all(&node).await?;
         Ok(node)
     }
@@ -87,6 +90,7 @@ impl Node {
 
     /// Stops the swarm, and closes the ledger, which ends its writer.
     pub async fn close(&self) {
+        self.market.set_bringer(None);
         if let Some(net) = self.swarm.get() {
             net.stop().await;
         }

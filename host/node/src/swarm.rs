@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use fondaco_fetch::Reach;
 use fondaco_market::Market;
-use fondaco_net::{Config, Future, Limits, Multiaddr, Net, PeerId, Role, Shelf, Want};
-use fondaco_schemas::{BlobHash, Deployment, Link, ReleaseId, Work, network};
+use fondaco_net::{Config, Future, Limits, Multiaddr, Net, PeerId, Role, Shelf, Web};
+use fondaco_schemas::origin::HostName;
+use fondaco_schemas::{BlobHash, Deployment, Link, Release, ReleaseId, Work, network};
 use tokio::sync::watch;
 
 use crate::fail::{Done, Fail, chain};
+use crate::fetches::Places;
 use crate::node::Node;
 use crate::out::{Out, Said};
 
@@ -25,7 +28,7 @@ pub fn config(deployment: &Deployment, data: &Path) -> Done<Config> {
     let listen = |a: &network::NodeAddress| Config::listen_address(a.as_str()).map_err(wrong);
     let announce = |a: &network::NodeAddress| Config::announced_address(a.as_str()).map_err(wrong);
     let bootstrap = |a: &network::NodeAddress| Config::peer_address(a.as_str()).map_err(wrong);
-    let limits = given.limits;
+    let limits = &given.limits;
     let allow: Done<BTreeSet<PeerId>> = given.allow.iter().map(|id| Config::peer(id.as_str()).map_err(wrong)).collect();
     let allow = allow?;
     Ok(Config {
@@ -46,9 +49,18 @@ pub fn config(deployment: &Deployment, data: &Path) -> Done<Config> {
             streams_per_peer: limits.streams_per_peer,
             upload_bytes_per_second: limits.upload_rate.map(fondaco_schemas::ByteSize::get),
         },
+        upload_schedule: limits.schedule.iter().map(timed).collect(),
         book: Some(fondaco_net::book_in(data)),
         ..Config::default()
     })
+}
+
+fn timed(rate: &network::ScheduledRate) -> fondaco_net::Timed {
+    fondaco_net::Timed {
+        from: rate.from.minutes(),
+        to: rate.to.minutes(),
+        bytes_per_second: rate.upload_rate.map(fondaco_schemas::ByteSize::get),
+    }
 }
 
 /// What the swarm may give to others: releases of the catalogue, and files that are for everybody.
@@ -102,27 +114,44 @@ impl Node {
         Ok(Net::start(config, key, self.market.store().clone(), shelf).await?)
     }
 
+    /// This node's shop as a web seed, where the public can reach it: its address is the operator's word.
+    fn own_web_seed(&self) -> Option<String> {
+        let base = self.deployment.brand.base_url.as_ref().map(|_| self.market.base_url())?;
+        let url: fondaco_fetch::Url = base.parse().ok()?;
+        let is_public = match url.origin().host() {
+            HostName::Address(ip) => fondaco_fetch::class(ip).is_none(),
+            HostName::Name(name) => name.contains('.') && !name.ends_with(".localhost") && !name.ends_with(".local"),
+        };
+        is_public.then(|| format!("{base}/files/{{hash}}/{{path}}"))
+    }
+
+    /// How web seeds are asked.
+    pub fn web(&self) -> Done<Web> {
+        let reach = if self.deployment.network.private_web_seeds { Reach::Private } else { Reach::Public };
+        Ok(Web { client: crate::outbound::client(&self.folder, &self.deployment)?, reach })
+    }
+
     /// What makes links to releases of this node, where it is part of a swarm.
     pub async fn links(&self) -> Links {
         if !self.deployment.network.enabled {
-            return Links(None);
+            return Links(None, None);
         }
         let addresses = match self.swarm.get() {
             Some(net) => net.addresses().await.unwrap_or_default(),
             None => Vec::new(),
         };
-        Links(Some(addresses.iter().map(Multiaddr::to_string).collect()))
+        Links(Some(addresses.iter().map(Multiaddr::to_string).collect()), self.own_web_seed())
     }
 }
 
 /// Makes links; none where the node is part of no swarm.
-pub struct Links(Option<Vec<String>>);
+pub struct Links(Option<Vec<String>>, Option<String>);
 
 impl Links {
     /// The link to a release.
     pub fn to(&self, release: ReleaseId) -> Option<String> {
         let addresses = self.0.clone()?;
-        Some(Link { release, addresses }.to_string())
+        Some(Link { release, addresses, web: self.1.iter().cloned().collect() }.to_string())
     }
 }
 
@@ -130,11 +159,13 @@ impl Links {
 pub async fn keep_announcing(market: Market, net: Net, mut stop: watch::Receiver<bool>) {
     let mut known = None;
     loop {
-        let events = market.ledger().stats().events;
-        if known != Some(events) {
+        let state = (market.ledger().stats().events, market.coming_count());
+        if known != Some(state) {
             match market.ledger().current_releases().await {
-                Ok(releases) => {
-                    known = Some(events);
+                Ok(mut releases) => {
+                    known = Some(state);
+                    // What is still to come here is no help to others.
+                    releases.retain(|release| !market.is_coming(*release));
                     if net.announce(releases).await.is_err() {
                         return;
                     }
@@ -150,19 +181,17 @@ pub async fn keep_announcing(market: Market, net: Net, mut stop: watch::Receiver
     }
 }
 
-/// Fetches the release that a link names, with its files, and takes it into the catalogue.
-pub async fn fetch(node: &Node, link: &Link, json: bool, out: &Out) -> Done<Work> {
-    let net = node.net().await?;
-    let mut peers: Vec<(PeerId, Vec<Multiaddr>)> = Vec::new();
-    for address in &link.addresses {
-        let (peer, address) = Config::peer_address(address)?;
-        match peers.iter_mut().find(|(known, _)| *known == peer) {
-            Some((_, addresses)) => addresses.push(address),
-            None => peers.push((peer, vec![address])),
-        }
-    }
+/// The release that a link names: from the catalogue, or from the swarm. With it the peers of whom it is known that they
+/// may have its files, and the web servers.
+async fn release_of(node: &Node, net: &Net, link: &Link) -> Done<(Release, Vec<u8>, Places)> {
+    let Places { mut peers, mut web } = Places::of(link)?;
     let id = link.release;
     let (release, envelope) = if let Some(known) = node.market.ledger().release(id).await? {
+        if let Some(noted) = node.market.coming(id) {
+            let noted = Places::of(&noted)?;
+            peers.extend(noted.peers);
+            web.extend(noted.web);
+        }
         known
     } else {
         let (release, envelope, from) = net.release(id, &peers).await?;
@@ -177,36 +206,68 @@ pub async fn fetch(node: &Node, link: &Link, json: bool, out: &Out) -> Done<Work
             release.title, sold.path
         )));
     }
-    let want = |f: &fondaco_schemas::FileInfo| Want { hash: f.hash, size: f.size, name: f.path.clone() };
-    let wants: Vec<Want> = release.files.iter().map(want).collect();
-    let passing = net.pass_on(wants.iter().map(|w| w.hash).collect());
+    Ok((release, envelope, Places { peers, web }))
+}
+
+/// Takes the release that a link names into the catalogue. Its files come when somebody first asks for them.
+pub async fn note(node: &Node, link: &Link) -> Done<Work> {
+    let net = node.net().await?;
+    let (_, envelope, _) = release_of(node, net, link).await?;
+    Ok(node.market.take_in_later(envelope, link).await?)
+}
+
+/// Fetches the release that a link names, with its files, and takes it into the catalogue.
+pub async fn fetch(node: &Node, link: &Link, json: bool, out: &Out) -> Done<Work> {
+    let net = node.net().await?;
+    let (release, envelope, places) = release_of(node, net, link).await?;
+    let web = node.web()?;
     if !json {
-        out.note(format!("fetching {} ({} files)", release.title, wants.len()));
+        out.note(format!("fetching {} ({} files)", release.title, release.files.len()));
     }
     out.say(Said::Begin(release.files.iter().fold(0, |sum, f| sum.saturating_add(f.size))));
-    let mut fetch = net.fetch(wants, Some(id), peers);
-    let mut told = 0;
-    let fetched = loop {
-        let done = tokio::time::timeout(TELL, fetch.done()).await;
-        let bytes = fetch.bytes();
-        out.say(Said::Step(bytes.saturating_sub(told)));
-        told = bytes;
-        if let Ok(done) = done {
-            break done;
+    let (mut told, mut paused) = (0, None);
+    let work = loop {
+        let of = (link.release, &release);
+        let joined = node.fetches.join((net, &web), &node.market, of, places.clone(), false);
+        let running = joined.ok_or_else(|| Fail::unavailable("too much is being fetched already"))?;
+        running.fetch.all();
+        // Whoever else fetches this is waited for; then all is here.
+        let mut is_told = running.getting.lock().await;
+        if *is_told {
+            continue;
         }
-    };
-    out.say(Said::End);
-    for source in fetch.sources().iter().filter(|_| !json) {
-        let state = match &source.state {
-            fondaco_net::SourceState::Out(why) if why != "done" => format!(", {why}"),
-            _ => String::new(),
+        let fetched = loop {
+            let done = tokio::time::timeout(TELL, running.fetch.done()).await;
+            let bytes = running.fetch.bytes();
+            out.say(Said::Step(bytes.saturating_sub(told)));
+            told = bytes.max(told);
+            let now = running.fetch.paused();
+            if now != paused {
+                match &now {
+                    Some(why) => out.note(format!("paused: {why}; it goes on by itself once there is room")),
+                    None => out.note("there is room again: it goes on"),
+                }
+                paused = now;
+            }
+            if let Ok(done) = done {
+                break done;
+            }
         };
-        out.note(format!("  {}: {} bytes{state}", source.peer, source.bytes));
-    }
-    // Held until the release pins its files.
-    let fetched = fetched?;
-    let work = node.market.take_in(envelope).await?;
-    drop((fetched, passing));
+        *is_told = true;
+        out.say(Said::End);
+        for source in running.fetch.sources().iter().filter(|_| !json) {
+            let state = match &source.state {
+                fondaco_net::SourceState::Out(why) if why != "done" => format!(", {why}"),
+                _ => String::new(),
+            };
+            out.note(format!("  {}: {} bytes{state}", source.who, source.bytes));
+        }
+        // Held until the release pins its files.
+        let fetched = fetched?;
+        let work = node.market.take_in(envelope).await?;
+        drop((fetched, is_told));
+        break work;
+    };
     Ok(work)
 }
 

@@ -158,6 +158,12 @@ impl Layout {
         &self.root
     }
 
+    /// Bytes that the disk has room for.
+    pub fn room(&self) -> Result<u64> {
+        let stat = rustix::fs::statvfs(&self.root).map_err(|e| Error::io("measure", &self.root, e.into()))?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
     pub fn pins(&self) -> PathBuf {
         self.root.join("pins")
     }

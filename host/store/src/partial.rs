@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::import::{Imported, enter, renew};
 use crate::layout::{Kind, Layout, Partials, Temp, sync_dir};
 use crate::ranges::{Bitmap, GroupRanges};
-use crate::reader::{over_partial, read_exactly};
+use crate::reader::{Blob, RangeReader, over_partial, read_exactly};
 use crate::state::{Fetching, Lease, Reservation, Shared, State, stored_bytes};
 use crate::tree::{GROUP_BYTES, NODE_BYTES, Subtree, groups, outboard_bytes};
 
@@ -233,13 +233,14 @@ fn create(path: &Path, bytes: u64) -> Result<File> {
     }
     file.set_len(0).map_err(|e| Error::io("empty", path, e))?;
     if bytes > 0 {
+        // Asked first: taking room that is not there fills the disk up for a moment, which others would feel.
+        let stat = fstatvfs(&file).map_err(|e| Error::io("measure", path, e.into()))?;
+        if bytes > stat.f_bavail.saturating_mul(stat.f_frsize) {
+            return Err(Error::DiskFull { path: path.to_owned() });
+        }
         match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
             // Where the file system cannot take room beforehand, it is taken as the data comes.
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
-                let stat = fstatvfs(&file).map_err(|e| Error::io("measure", path, e.into()))?;
-                if bytes > stat.f_bavail.saturating_mul(stat.f_frsize) {
-                    return Err(Error::DiskFull { path: path.to_owned() });
-                }
                 file.set_len(bytes).map_err(|e| Error::io("lengthen", path, e))?;
             }
             other => other.map_err(|e| Error::io("lengthen", path, e.into()))?,
@@ -336,7 +337,13 @@ impl Partial {
             return Err(Error::NotFound { hash: decoder.blob().0 });
         }
         let checked = decoder.check(bytes);
-        self.write(&checked)?;
+        self.take(&checked)
+    }
+
+    /// Writes what was checked, and counts it as there.
+    pub(crate) fn take(&self, checked: &Checked<'_>) -> Result<Absorbed> {
+        self.inner.shared.writable()?;
+        self.write(checked)?;
         let (mut new_bytes, due) = (0, {
             let have = self.have();
             have.unclaimed > 0 && (have.unclaimed >= CLAIM_BYTES || have.claimed.elapsed() >= CLAIM_TIME)
@@ -435,20 +442,48 @@ impl Partial {
 
     /// Encodes groups for another node; `None` unless all of them are there.
     pub fn encode(&self, runs: Vec<Range<u64>>) -> Option<Encoder> {
-        let inner = &*self.inner;
-        let wanted = GroupRanges::new(inner.size, runs)?;
+        let wanted = GroupRanges::new(self.size(), runs)?;
+        Some(Encoder::new(&self.blob(&wanted)?, wanted))
+    }
+
+    /// A reader of bytes that are there; `None` unless all of them are, or where there are none. It goes on if the blob is
+    /// completed or given up meanwhile.
+    pub fn range(&self, range: Range<u64>) -> Option<RangeReader> {
+        let runs = std::iter::once(range.start / GROUP_BYTES..range.end.div_ceil(GROUP_BYTES)).collect();
+        let blob = self.blob(&GroupRanges::new(self.size(), runs)?)?;
+        blob.range(range).ok()
+    }
+
+    /// The blob, if these groups of it are there. No others may be read.
+    fn blob(&self, groups: &GroupRanges) -> Option<Blob> {
         {
             let have = self.have();
-            if !wanted.runs().iter().all(|run| have.map.has_all(run.start, run.end - run.start)) {
+            if !groups.runs().iter().all(|run| have.map.has_all(run.start, run.end - run.start)) {
                 return None;
             }
         }
-        let outboard = inner.outboard.as_ref().map(File::try_clone).transpose().ok()?;
+        self.over_files().ok()
+    }
+
+    /// The files as a blob, of which only what is there verifies.
+    pub(crate) fn over_files(&self) -> Result<Blob> {
+        let inner = &*self.inner;
         let path: PathBuf = inner.shared.layout.partial(inner.hash, "");
+        let open = |e| Error::io("open", &path, e);
+        let outboard = inner.outboard.as_ref().map(File::try_clone).transpose().map_err(open)?;
+        let data = inner.data.try_clone().map_err(open)?;
         let lease = Lease::take(&inner.shared, &mut inner.shared.state(), inner.hash);
-        let files = (inner.data.try_clone().ok()?, path);
-        let blob = over_partial(&inner.shared, lease, inner.hash, inner.size, files, outboard);
-        Some(Encoder::new(&blob, wanted))
+        Ok(over_partial(&inner.shared, lease, inner.hash, inner.size, (data, path), outboard))
+    }
+
+    /// Writes nodes that were verified, from this one on.
+    pub(crate) fn write_outboard(&self, first: u64, nodes: &[u8]) -> Result<()> {
+        let inner = &*self.inner;
+        inner.shared.writable()?;
+        let Some(outboard) = &inner.outboard else { return Ok(()) };
+        outboard
+            .write_all_at(nodes, first * NODE_BYTES)
+            .map_err(|e| Error::io("write", &inner.shared.layout.partial(inner.hash, OUTBOARD), e))
     }
 
     /// Makes the whole blob durable and gives it its name. [`Error::Incomplete`] while groups are missing.

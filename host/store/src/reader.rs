@@ -207,6 +207,15 @@ impl Blob {
         })
     }
 
+    /// Nodes of the outboard, not verified; fewer if the file ends.
+    pub(crate) fn read_nodes(&self, first: u64, count: u64) -> Result<Bytes> {
+        let Some(outboard) = &self.inner.outboard else { return Ok(Bytes::new()) };
+        read_exactly(outboard, first * NODE_BYTES, count * NODE_BYTES).map_err(|e| {
+            let path = self.inner.shared.layout.path(self.inner.hash, Kind::Outboard);
+            Error::io("read", &path, e)
+        })
+    }
+
     /// Up to `len` bytes of data; fewer if the file ends.
     pub(crate) fn read_data(&self, offset: u64, len: u64) -> Result<Bytes> {
         read_exactly(&self.inner.data, offset, len).map_err(|e| Error::io("read", &self.inner.path, e))
@@ -316,7 +325,7 @@ impl RangeReader {
     }
 
     /// Goes down to the group that begins at `at`, checking every node on the way.
-    fn group_at(&mut self, at: u64) -> Result<Subtree> {
+    pub(crate) fn group_at(&mut self, at: u64) -> Result<Subtree> {
         while let Some(subtree) = self.ahead.pop() {
             if subtree.end() <= at {
                 continue;

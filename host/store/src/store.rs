@@ -114,6 +114,11 @@ impl Store {
         self.shared.state().used
     }
 
+    /// Bytes that the disk has room for. The quota is no part of it.
+    pub fn room(&self) -> Result<u64> {
+        self.shared.layout.room()
+    }
+
     /// All blobs, by id.
     pub fn list(&self) -> Vec<BlobInfo> {
         let state = self.shared.state();

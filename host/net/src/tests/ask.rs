@@ -88,15 +88,15 @@ async fn those_who_share_a_release_find_each_other_without_the_hash_table() {
     let first = Node::at(TCP).await;
     let hashes = || release.files.iter().map(|f| f.hash).collect();
     let _passing = first.net.pass_on(hashes());
-    let mut fetching = first.net.fetch(wants(&release), Some(id), vec![at.clone()]);
+    let fetching = first.net.fetch(wants(&release), Some(id), vec![at.clone()]);
     // Begins later, and knows of the seeder alone.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let second = Node::at("").await;
-    let mut also = second.net.fetch(wants(&release), Some(id), vec![at.clone()]);
+    let also = second.net.fetch(wants(&release), Some(id), vec![at.clone()]);
     let (one, two) = tokio::join!(fetching.done(), also.done());
     one.unwrap();
     let two = two.unwrap();
-    let from = |peer| two.sources.iter().find(|s| s.peer == peer).map_or(0, |s| s.bytes);
+    let from = |peer| two.sources.iter().find(|s| s.who.peer() == Some(peer)).map_or(0, |s| s.bytes);
     assert!(from(first.net.peer_id()) > 1 << 20, "{:?}", two.sources);
     assert_eq!(from(first.net.peer_id()) + from(at.0), 9 << 20);
     // Those who brought it are told to whoever asks; nobody is told of a release that is not shared here.

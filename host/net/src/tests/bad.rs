@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fondaco_schemas::BlobHash;
 use fondaco_store::Blob;
 use futures_util::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::swarm::{Stream, SwarmEvent};
@@ -60,6 +61,11 @@ const ALL: [Kind; 12] = [
 
 /// Starts one that has the blob.
 async fn bad(kind: Kind, blob: Blob) -> (PeerId, Vec<Multiaddr>) {
+    bad_with(kind, move |_| blob.clone()).await
+}
+
+/// Starts one that has what is asked for.
+async fn bad_with(kind: Kind, blob_of: impl Fn(BlobHash) -> Blob + Clone + Send + 'static) -> (PeerId, Vec<Multiaddr>) {
     let (inbound, mut streams) = mpsc::channel::<Inbound>(64);
     let mut swarm = SwarmBuilder::with_new_identity()
         .with_tokio()
@@ -82,20 +88,20 @@ async fn bad(kind: Kind, blob: Blob) -> (PeerId, Vec<Multiaddr>) {
     });
     tokio::spawn(async move {
         while let Some(inbound) = streams.recv().await {
-            let blob = blob.clone();
-            tokio::spawn(async move { misbehave(kind, inbound.stream, blob).await });
+            let blob_of = blob_of.clone();
+            tokio::spawn(async move { misbehave(kind, inbound.stream, blob_of).await });
         }
     });
     (me, vec![address])
 }
 
-async fn misbehave(kind: Kind, mut stream: Stream, blob: Blob) -> std::io::Result<()> {
+async fn misbehave(kind: Kind, mut stream: Stream, blob_of: impl Fn(BlobHash) -> Blob) -> std::io::Result<()> {
     while let Some(request) = wire::receive::<Request>(&mut stream).await? {
-        let Request::Groups(_, runs) = request else {
+        let Request::Groups(hash, runs) = request else {
             stream.write_all(&data(500, 7)).await?;
             return stream.close().await;
         };
-        let encoder = blob.encode(Run::ranges(&runs));
+        let encoder = blob_of(hash).encode(Run::ranges(&runs));
         let mut bytes = encoder.unwrap().piece().unwrap().unwrap_or_default();
         let len = bytes.len();
         let mut promise = len as u64;
@@ -167,7 +173,7 @@ async fn one_honest_node_among_liars_is_enough() {
     let fetched = buyer.net.fetch(vec![want.clone()], None, peers).done().await.unwrap();
     assert_eq!(buyer.store.verify(want.hash).unwrap(), want.size);
     for source in &fetched.sources {
-        let kind = kinds.iter().find(|(peer, _)| *peer == source.peer).map(|(_, kind)| *kind);
+        let kind = kinds.iter().find(|(peer, _)| source.who.peer() == Some(*peer)).map(|(_, kind)| *kind);
         match kind {
             None => assert!(source.bytes > 20 << 20, "{fetched:?}"),
             Some(Kind::FlipsABit | Kind::SendsZeros | Kind::SendsOtherGroups) => {
@@ -183,6 +189,60 @@ async fn one_honest_node_among_liars_is_enough() {
             }
             Some(Kind::BreaksOff | Kind::LiesAboutWhatItHas | Kind::IsBusy) => {}
         }
+    }
+}
+
+/// One honest node and nineteen that are not, a hundred files: all come, little is wasted, and who lies is banned.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_of_a_hundred_come_from_one_honest_node_among_twenty() {
+    const SIZE: usize = 300_000;
+    let slow = Limits { upload_bytes_per_second: Some(8 << 20), ..Limits::default() };
+    let honest = Node::new(Config { limits: slow, ..config(TCP) }).await;
+    let mut peers = Vec::new();
+    let mut kinds = std::collections::HashMap::new();
+    for kind in ALL.iter().cycle().take(19) {
+        let store = honest.store.clone();
+        let at = bad_with(*kind, move |hash| store.get(hash).unwrap()).await;
+        kinds.insert(at.0, *kind);
+        peers.push(at);
+    }
+    peers.push(honest.address().await);
+    let buyer = Node::at("").await;
+    let (mut bytes, mut received) = (0, 0);
+    for seed in 0..100_u8 {
+        let file = data(SIZE, seed);
+        let want = honest.add(&file);
+        let fetch = buyer.net.fetch(vec![want.clone()], None, peers.clone());
+        if seed % 10 == 0 {
+            let mut reader = fetch.read(want.hash, 0..want.size).unwrap();
+            let mut at = 0;
+            while let Some(piece) = reader.next().await.unwrap() {
+                assert!(piece == file[at..at + piece.len()], "a client was given a bad byte");
+                at += piece.len();
+            }
+            assert_eq!(at, SIZE);
+        }
+        let fetched = fetch.done().await.unwrap();
+        (bytes, received) = (bytes + fetched.bytes, received + fetched.received);
+        assert_eq!(buyer.store.verify(want.hash).unwrap(), want.size);
+    }
+    assert_eq!(bytes, 100 * SIZE as u64);
+    assert!(received < bytes + bytes / 5, "{received} bytes came for {bytes}");
+    let status = buyer.net.status().await.unwrap();
+    let banned: Vec<Kind> = status.banned.iter().filter_map(|(peer, _)| kinds.get(peer).copied()).collect();
+    assert_eq!(banned.len(), status.banned.len(), "the honest one is banned");
+    for (peer, kind) in &kinds {
+        let lies = matches!(
+            kind,
+            Kind::FlipsABit
+                | Kind::SendsZeros
+                | Kind::SendsOtherGroups
+                | Kind::PromisesMore
+                | Kind::SpeaksGarbage
+                | Kind::SendsAnEndlessMessage
+                | Kind::LiesAboutWhatItHas
+        );
+        assert!(!lies || status.banned.iter().any(|(banned, _)| banned == peer), "{kind:?} is not banned: {banned:?}");
     }
 }
 

@@ -3,7 +3,9 @@
 mod ask;
 mod bad;
 mod finding;
+mod reading;
 mod transfer;
+mod web;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};

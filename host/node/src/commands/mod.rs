@@ -34,7 +34,7 @@ pub async fn run(node: &Node, command: NodeCommand, json: bool, out: &Out) -> Do
         NodeCommand::Works => works::list(node, json, out).await,
         NodeCommand::Search(args) => works::search(node, args, json, out).await,
         NodeCommand::Get(args) => works::get(node, args, json, out).await,
-        NodeCommand::Seed { link } => swarm::seed(node, &link, json, out).await,
+        NodeCommand::Seed { link, lazy } => swarm::seed(node, &link, lazy, json, out).await,
         NodeCommand::Peers => swarm::peers(node, json, out).await,
         NodeCommand::Orders { limit } => works::orders(node, limit, json, out).await,
         NodeCommand::Plugin(args) => plugin::run(node, args, json, out).await,

@@ -64,10 +64,24 @@ pub async fn get(node: &Node, link: &Link, args: &Get, json: bool, out: &Out) ->
 }
 
 /// Fetches what a link names and keeps it, to give it to others.
-pub async fn seed(node: &Node, link: &str, json: bool, out: &Out) -> Done {
+pub async fn seed(node: &Node, link: &str, lazy: bool, json: bool, out: &Out) -> Done {
     let link = read_link(link)?;
-    let work = swarm::fetch(node, &link, json, out).await?;
+    let work = if lazy { swarm::note(node, &link).await? } else { swarm::fetch(node, &link, json, out).await? };
     let own = node.links().await.to(work.release_id);
+    if lazy && node.market.is_coming(work.release_id) {
+        out.result(
+            json,
+            || serde_json::json!({ "work": work.release.work, "release": work.release_id, "coming": true }),
+            || {
+                format!(
+                    "{} is in the catalogue; each of its files comes when somebody first asks for it, or all with \
+                     `fondaco seed` and the link",
+                    work.release.title
+                )
+            },
+        );
+        return Ok(());
+    }
     out.result(
         json,
         || serde_json::json!({ "work": work.release.work, "release": work.release_id, "link": own }),

@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::cli::Up;
 use crate::control;
 use crate::fail::{Done, Fail};
+use crate::fetches;
 use crate::folder::Folder;
 use crate::node::Node;
 use crate::out::Out;
@@ -33,7 +34,9 @@ pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
     let gateway = Gateway::new(listener, node.market.clone(), limits(&node.deployment));
     let url = node.market.base_url().to_owned();
     if node.deployment.network.enabled {
-        node.swarm.get_or_try_init(|| node.start_swarm(true)).await?;
+        let net = node.swarm.get_or_try_init(|| node.start_swarm(true)).await?.clone();
+        let (fetches, market, web) = (node.fetches.clone(), node.market.clone(), node.web()?);
+        node.market.set_bringer(Some(Arc::new(fetches::FromSwarm { fetches, net, web, market })));
     }
     let stopped = node.stopping.subscribe();
     // Before anybody is told that the node is up: from then on it may be told to stop.

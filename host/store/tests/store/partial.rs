@@ -8,7 +8,7 @@ use bao_tree::io::outboard::PreOrderMemOutboard;
 use bao_tree::io::sync::encode_ranges_validated;
 use bao_tree::{BlockSize, ChunkNum, ChunkRanges};
 use fondaco_schemas::BlobHash;
-use fondaco_store::{Decoder, Error, GROUP_BYTES, GroupRanges, Options, Partial, Store};
+use fondaco_store::{Decoder, Error, GROUP_BYTES, GroupRanges, Options, OutboardDecoder, Partial, Store};
 
 const GROUP: usize = 16 * 1024;
 
@@ -227,4 +227,83 @@ fn a_quota_is_asked_before_the_first_byte() {
     drop(partial);
     here.give_up(hash).unwrap();
     assert_eq!(here.used_bytes(), 0);
+}
+
+#[test]
+fn bytes_without_nodes_verify_once_the_outboard_came_by_itself() {
+    for len in [0, 1, GROUP, GROUP + 1, 5 * GROUP + 9, 3_000 * GROUP / 2 + 1] {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (there, here) = (store(&from), store(&to));
+        let data = data(len);
+        let imported = there.import_reader(data.as_slice(), &|_| ()).unwrap();
+        let mut outboard = Vec::new();
+        let mut reader = there.get(imported.hash).unwrap().outboard();
+        while let Some(piece) = reader.piece().unwrap() {
+            outboard.extend_from_slice(&piece);
+        }
+        assert_eq!(outboard, PreOrderMemOutboard::create(&data, BlockSize::from_chunk_log(4)).data, "{len}");
+
+        let partial = here.fetch(imported.hash, len as u64).unwrap();
+        if len > GROUP {
+            let missing = partial.absorb_plain(0, &data[..GROUP]).unwrap_err();
+            assert!(matches!(missing, Error::Corrupt { .. }), "{missing}");
+            let mut bad = outboard.clone();
+            let at = bad.len() - 5;
+            bad[at] ^= 1;
+            let mut decoder = OutboardDecoder::new(imported.hash, len as u64);
+            assert!(!partial.absorb_outboard(&mut decoder, &bad).unwrap() && !decoder.is_done());
+        }
+        let mut decoder = OutboardDecoder::new(imported.hash, len as u64);
+        for part in outboard.chunks(1000) {
+            assert!(partial.absorb_outboard(&mut decoder, part).unwrap());
+        }
+        assert!(decoder.is_done());
+        assert!(outboard.is_empty() || !partial.absorb_outboard(&mut decoder, &[0; 64]).unwrap(), "it is too long");
+        // A group that is not whole, and one that is wrong.
+        if len > 2 * GROUP {
+            assert!(matches!(partial.absorb_plain(0, &data[..GROUP + 1]), Err(Error::Range { .. })));
+            let mut bad = data[GROUP..3 * GROUP].to_vec();
+            bad[GROUP + 3] ^= 1;
+            let absorbed = partial.absorb_plain(1, &bad).unwrap();
+            assert_eq!((absorbed.fault, absorbed.new_bytes), (Some(2 * GROUP as u64), GROUP as u64));
+            assert_eq!(partial.present(9), [1..2]);
+        }
+        for (number, part) in data.chunks(3 * GROUP).enumerate() {
+            assert_eq!(partial.absorb_plain(3 * number as u64, part).unwrap().fault, None);
+        }
+        assert_eq!(partial.finish().unwrap().hash, imported.hash);
+        assert_eq!(here.verify(imported.hash).unwrap(), len as u64);
+    }
+}
+
+#[test]
+fn what_is_there_of_a_blob_is_read_verified_and_what_is_not_is_not() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (there, here) = (store(&from), store(&to));
+    let data = data(9 * GROUP + 100);
+    let imported = there.import_reader(data.as_slice(), &|_| ()).unwrap();
+    let partial = here.fetch(imported.hash, data.len() as u64).unwrap();
+    take(&partial, &there, &[2..4, 9..10]);
+    let g = GROUP as u64;
+    for (range, there) in [
+        (2 * g..4 * g, true),
+        (2 * g + 5..3 * g + 9, true),
+        (9 * g..9 * g + 100, true),
+        (2 * g - 1..3 * g, false),
+        (3 * g..4 * g + 1, false),
+        (9 * g..9 * g + 101, false),
+        (0..0, false),
+    ] {
+        let reader = partial.range(range.clone());
+        assert_eq!(reader.is_some(), there, "{range:?}");
+        let bytes: Vec<u8> = reader.into_iter().flatten().flat_map(|piece| piece.unwrap().to_vec()).collect();
+        let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
+        assert!(!there || bytes == data[range.clone()], "{range:?}");
+    }
+    // One that was opened is read to its end, also where the blob is completed or given up meanwhile.
+    let mut open = partial.range(2 * g..4 * g).unwrap();
+    drop(partial);
+    here.give_up(imported.hash).unwrap();
+    assert_eq!(open.piece().unwrap().unwrap(), data[2 * GROUP..4 * GROUP]);
+    assert!(here.room().unwrap() > 0);
 }

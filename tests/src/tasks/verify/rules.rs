@@ -20,7 +20,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("cargo-fondaco", &["fondaco-schemas", "fondaco-trust", "fondaco-kit"]),
     ("fondaco-fetch", &["fondaco-schemas"]),
     ("fondaco-runtime", &["fondaco-schemas", "fondaco-fetch"]),
-    ("fondaco-net", &["fondaco-schemas", "fondaco-store", "fondaco-trust"]),
+    ("fondaco-net", &["fondaco-schemas", "fondaco-fetch", "fondaco-store", "fondaco-trust"]),
     ("fondaco-market", &["fondaco-schemas", "fondaco-store", "fondaco-trust", "fondaco-ledger", "fondaco-runtime"]),
     ("fondaco-gateway", &["fondaco-schemas", "fondaco-store", "fondaco-runtime", "fondaco-market"]),
     (

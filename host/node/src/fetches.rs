@@ -1,0 +1,166 @@
+//! What is being fetched from the swarm: one fetch for each release, which commands and players share. A player's range
+//! goes before the rest of it; what a player alone began ends soon after the last one left.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fondaco_market::{Bringer, Future, Incoming, Market};
+use fondaco_net::{Config, Fetch, Multiaddr, Net, PeerId, Reader, Want, Web, WebSeed};
+use fondaco_schemas::{FileInfo, Link, Release, ReleaseId};
+
+use crate::fail::{Done, Fail, chain};
+
+/// How long a fetch goes on that nobody reads any more and no command began.
+const LINGER: Duration = Duration::from_secs(30);
+/// Fetches that players may have begun at once.
+const MOST: usize = 16;
+
+/// The fetches under way.
+#[derive(Default)]
+pub struct Fetches {
+    running: Mutex<HashMap<ReleaseId, Weak<Running>>>,
+}
+
+/// The fetch of one release. It ends with the last who holds it.
+pub struct Running {
+    /// The fetch.
+    pub fetch: Fetch,
+    /// Whose end is told once: true, once it was.
+    pub getting: tokio::sync::Mutex<bool>,
+    /// Others may have what is there meanwhile.
+    _passing: Box<dyn Send + Sync>,
+    market: Market,
+    release: ReleaseId,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // What came is kept, also where not all of it did.
+        let (market, release) = (self.market.clone(), self.release);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Err(error) = market.arrived(release).await {
+                    tracing::error!(%release, error = %chain(&error), "files that came are not kept");
+                }
+            });
+        }
+    }
+}
+
+impl Fetches {
+    /// The fetch of a release: the one that is under way, or a new one. `lazy`: of those files only that are read, and not
+    /// if too many such are under way.
+    pub fn join(
+        &self,
+        (net, web): (&Net, &Web),
+        market: &Market,
+        (id, release): (ReleaseId, &Release),
+        Places { peers, web: seeds }: Places,
+        lazy: bool,
+    ) -> Option<Arc<Running>> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.retain(|_, fetch| fetch.strong_count() > 0);
+        if let Some(running) = running.get(&id).and_then(Weak::upgrade).filter(|running| !running.fetch.is_over()) {
+            return Some(running);
+        }
+        if lazy && running.len() >= MOST {
+            return None;
+        }
+        let public = release.files.iter().filter(|file| release.is_public(file));
+        let wants: Vec<Want> = public.map(|f| Want { hash: f.hash, size: f.size, name: f.path.clone() }).collect();
+        let passing = Box::new(net.pass_on(wants.iter().map(|w| w.hash).collect()));
+        let fetch = if lazy { net.fetch_when_read(wants, Some(id), peers) } else { net.fetch(wants, Some(id), peers) };
+        for seed in seeds {
+            fetch.add_web_seed(seed, web.clone());
+        }
+        let (getting, market) = (tokio::sync::Mutex::new(false), market.clone());
+        let new = Arc::new(Running { fetch, getting, _passing: passing, market, release: id });
+        running.insert(id, Arc::downgrade(&new));
+        Some(new)
+    }
+}
+
+/// Where a release may be had, as a link names it.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// Nodes.
+    pub peers: Vec<(PeerId, Vec<Multiaddr>)>,
+    /// Web servers.
+    pub web: Vec<WebSeed>,
+}
+
+impl Places {
+    /// Those that a link names.
+    pub fn of(link: &Link) -> Done<Self> {
+        let mut peers: Vec<(PeerId, Vec<Multiaddr>)> = Vec::new();
+        for address in &link.addresses {
+            let (peer, address) = Config::peer_address(address)?;
+            match peers.iter_mut().find(|(known, _)| *known == peer) {
+                Some((_, addresses)) => addresses.push(address),
+                None => peers.push((peer, vec![address])),
+            }
+        }
+        let seed = |text: &String| WebSeed::new(text).map_err(|e| Fail::usage(format!("the web seed {text:?}: {e}")));
+        Ok(Self { peers, web: link.web.iter().map(seed).collect::<Done<_>>()? })
+    }
+}
+
+/// Brings files of the catalogue from the swarm when somebody asks for them.
+pub struct FromSwarm {
+    /// The fetches under way.
+    pub fetches: Arc<Fetches>,
+    /// The swarm.
+    pub net: Net,
+    /// How web seeds are asked.
+    pub web: Web,
+    /// The flows.
+    pub market: Market,
+}
+
+impl Bringer for FromSwarm {
+    fn bring(
+        &self,
+        release: ReleaseId,
+        file: FileInfo,
+        range: Range<u64>,
+    ) -> Future<'_, Result<Box<dyn Incoming>, String>> {
+        Box::pin(async move {
+            let known = self.market.ledger().release(release).await.map_err(|e| chain(&e))?;
+            let (body, _) = known.ok_or("its release is not in the catalogue")?;
+            let link = self.market.coming(release).unwrap_or_else(|| Link::to(release));
+            let places = Places::of(&link).map_err(|fail| fail.to_string())?;
+            let by = (&self.net, &self.web);
+            let running = self.fetches.join(by, &self.market, (release, &body), places, true);
+            let running = running.ok_or_else(|| format!("{MOST} works are being fetched for players already"))?;
+            let reader = running.fetch.read(file.hash, range).ok_or("nobody but its publisher delivers it")?;
+            Ok(Box::new(FromFetch { reader, running: Some(running) }) as Box<dyn Incoming>)
+        })
+    }
+}
+
+/// A player's bytes.
+struct FromFetch {
+    reader: Reader,
+    running: Option<Arc<Running>>,
+}
+
+impl Incoming for FromFetch {
+    fn next(&mut self) -> Future<'_, Result<Option<Bytes>, String>> {
+        Box::pin(async move { self.reader.next().await.map_err(|error| chain(&error)) })
+    }
+}
+
+impl Drop for FromFetch {
+    fn drop(&mut self) {
+        // Players ask for one range after the other.
+        if let (Some(running), Ok(runtime)) = (self.running.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move {
+                tokio::time::sleep(LINGER).await;
+                drop(running);
+            });
+        }
+    }
+}
