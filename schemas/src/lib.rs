@@ -3,6 +3,8 @@
 
 pub mod api;
 pub mod capability;
+pub mod channel;
+pub mod channel_link;
 pub mod deployment;
 pub mod entitlement;
 pub mod envelope;
@@ -21,6 +23,8 @@ pub mod work;
 pub mod work_file;
 
 pub use capability::{Ask, Capability, Gate, Grant, Grants, Missing, Requested, gate};
+pub use channel::{ChannelEntry, ChannelHead, ChannelPage};
+pub use channel_link::ChannelLink;
 pub use deployment::Deployment;
 pub use entitlement::Entitlement;
 pub use envelope::{EnvelopeError, Payload, Signed};

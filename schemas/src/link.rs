@@ -52,19 +52,53 @@ impl Link {
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{SCHEME}{}", self.release)?;
-        let addresses = self.addresses.iter().map(|address| ("p", address));
-        for (i, (name, value)) in addresses.chain(self.web.iter().map(|web| ("ws", web))).enumerate() {
-            write!(f, "{}{name}=", if i == 0 { '?' } else { '&' })?;
-            for byte in value.bytes() {
-                // RFC 3986, section 3.4: these may stand in a query as they are.
-                if byte.is_ascii_alphanumeric() || b"-._~/:@".contains(&byte) {
-                    write!(f, "{}", char::from(byte))?;
-                } else {
-                    write!(f, "%{byte:02X}")?;
-                }
+        write_query(f, &self.addresses, &self.web)
+    }
+}
+
+/// Writes the places of a link, with all that is before and between them.
+pub(crate) fn write_query(f: &mut fmt::Formatter<'_>, addresses: &[String], web: &[String]) -> fmt::Result {
+    let addresses = addresses.iter().map(|address| ("p", address));
+    for (i, (name, value)) in addresses.chain(web.iter().map(|web| ("ws", web))).enumerate() {
+        write!(f, "{}{name}=", if i == 0 { '?' } else { '&' })?;
+        for byte in value.bytes() {
+            // RFC 3986, section 3.4: these may stand in a query as they are.
+            if byte.is_ascii_alphanumeric() || b"-._~/:@".contains(&byte) {
+                write!(f, "{}", char::from(byte))?;
+            } else {
+                write!(f, "%{byte:02X}")?;
             }
         }
-        Ok(())
+    }
+    Ok(())
+}
+
+/// Reads the places out of the query of a link: addresses of nodes, and of web servers.
+pub(crate) fn read_query(text: &str, query: &str) -> Result<(Vec<String>, Vec<String>), LinkError> {
+    let refuse = |why: &str| LinkError::new(text, why);
+    if text.len() > MAX_LINK_BYTES {
+        return Err(refuse("it is longer than 4096 characters"));
+    }
+    let (mut addresses, mut web) = (Vec::new(), Vec::new());
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').ok_or_else(|| refuse("its parameters must be name=value"))?;
+        // Links of later versions may say more; what is not known is passed over.
+        let list = match name {
+            "p" => &mut addresses,
+            "ws" => &mut web,
+            _ => continue,
+        };
+        list.push(decode(value).ok_or_else(|| refuse("an address in it is not percent-encoded"))?);
+    }
+    if addresses.len() + web.len() > MAX_ADDRESSES {
+        return Err(refuse("it has more than 16 addresses"));
+    }
+    Ok((addresses, web))
+}
+
+impl LinkError {
+    pub(crate) fn new(text: &str, why: &str) -> Self {
+        Self { text: text.chars().take(80).collect(), why: why.to_owned() }
     }
 }
 
@@ -72,27 +106,14 @@ impl FromStr for Link {
     type Err = LinkError;
 
     fn from_str(text: &str) -> Result<Self, LinkError> {
-        let refuse = |why: &str| LinkError { text: text.chars().take(80).collect(), why: why.to_owned() };
+        let refuse = |why: &str| LinkError::new(text, why);
         if text.len() > MAX_LINK_BYTES {
             return Err(refuse("it is longer than 4096 characters"));
         }
         let rest = text.strip_prefix(SCHEME).ok_or_else(|| refuse("it must begin with fondaco:"))?;
         let (release, query) = rest.split_once('?').unwrap_or((rest, ""));
         let release = release.parse().map_err(|e: crate::id::IdError| refuse(&e.to_string()))?;
-        let (mut addresses, mut web) = (Vec::new(), Vec::new());
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').ok_or_else(|| refuse("its parameters must be name=value"))?;
-            // Links of later versions may say more; what is not known is passed over.
-            let list = match name {
-                "p" => &mut addresses,
-                "ws" => &mut web,
-                _ => continue,
-            };
-            list.push(decode(value).ok_or_else(|| refuse("an address in it is not percent-encoded"))?);
-        }
-        if addresses.len() + web.len() > MAX_ADDRESSES {
-            return Err(refuse("it has more than 16 addresses"));
-        }
+        let (addresses, web) = read_query(text, query)?;
         Ok(Self { release, addresses, web })
     }
 }

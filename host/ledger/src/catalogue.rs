@@ -8,7 +8,7 @@ use crate::codec::{bytes, cbor, count, int, maybe, parsed, to_cbor};
 use crate::error::at_most;
 use crate::event::{ReleaseRecorded, WorkUnpublished};
 use crate::writer::Tx;
-use crate::{Error, Ledger, Result};
+use crate::{Error, Ledger, Result, channel};
 
 /// Longest envelope, in bytes: room for some ten thousand files.
 const MAX_ENVELOPE_BYTES: usize = 4 << 20;
@@ -61,6 +61,7 @@ pub(crate) fn apply_recorded(conn: &Connection, seq: i64, e: &ReleaseRecorded) -
             release = ?2, sequence = ?3, changed = ?4, listed = coalesce(listed, excluded.listed)",
     )?
     .execute(params![work, id, sequence, seq])?;
+    channel::apply_changed(conn, &work)?;
     conn.prepare_cached("DELETE FROM tags WHERE work = ?1")?.execute([&work])?;
     for tag in &release.tags {
         conn.prepare_cached("INSERT OR IGNORE INTO tags(tag, work) VALUES(?1, ?2)")?.execute([tag, &work])?;
@@ -78,7 +79,7 @@ pub(crate) fn apply_recorded(conn: &Connection, seq: i64, e: &ReleaseRecorded) -
 pub(crate) fn apply_unpublished(conn: &Connection, seq: i64, e: &WorkUnpublished) -> Result<()> {
     conn.prepare_cached("UPDATE works SET listed = NULL, changed = ?2 WHERE work = ?1")?
         .execute(params![e.work.to_string(), seq])?;
-    Ok(())
+    channel::apply_changed(conn, &e.work.to_string())
 }
 
 fn record(tx: &mut Tx<'_>, id: ReleaseId, release: Release, envelope: Vec<u8>, at: OffsetDateTime) -> Result<Recorded> {

@@ -9,6 +9,7 @@
 //! and ids are the caller's.
 
 mod catalogue;
+mod channel;
 mod check;
 mod codec;
 mod entitlement;
@@ -32,6 +33,7 @@ mod trust;
 mod writer;
 
 pub use catalogue::{FileUse, Page, Recorded};
+pub use channel::Listing;
 pub use entitlement::{Ending, Entitlement, EntitlementBody, EntitlementState, Signer};
 pub use error::{Error, Result};
 pub use feed::Change;

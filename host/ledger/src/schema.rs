@@ -75,6 +75,13 @@ pub(crate) const STEPS: &[&str] = &[
     CREATE TABLE trust(one INTEGER PRIMARY KEY CHECK(one = 1), serial INTEGER NOT NULL, digest TEXT NOT NULL) STRICT;
 ",
     "ALTER TABLE orders ADD COLUMN country TEXT;",
+    // A work is known by its publisher's key, of 64 digits, and its slug.
+    "
+    ALTER TABLE works ADD COLUMN number INTEGER NOT NULL DEFAULT 0;
+    UPDATE works SET number = (SELECT count(*) FROM works w
+        WHERE substr(w.work, 1, 64) = substr(works.work, 1, 64) AND w.changed <= works.changed);
+    CREATE INDEX works_of_publisher ON works(substr(work, 1, 64), number);
+",
 ];
 
 /// The tables that are made from the log alone, children first.

@@ -6,23 +6,23 @@
 //! (by `streams`), answers that are being made, bytes of answers that wait to be read, and questions of a peer in a second.
 //! Who asks more is told so, and who does not stop is noted.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fondaco_schemas::ReleaseId;
+use fondaco_schemas::{PublicKey, ReleaseId};
 use futures_util::{AsyncWrite, AsyncWriteExt};
 use libp2p::{Multiaddr, PeerId};
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::error::{Error, Result};
 use crate::gate::Offence;
 use crate::net::{Net, Shelf};
+use crate::rate::{Fair, Rates};
 use crate::streams::{Inbound, RETRY_MS};
 use crate::swarm::Command;
 use crate::wire::{self, MAX_MESSAGE};
@@ -49,8 +49,6 @@ const ANSWERING: Duration = Duration::from_secs(30);
 /// Questions of one peer: so many at once, and so many in a second after that.
 const BURST: f64 = 32.0;
 const PER_SECOND: f64 = 8.0;
-/// Peers whose questions are counted.
-const MOST_COUNTED: usize = 4096;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -59,6 +57,19 @@ pub enum Question {
     /// Who else shares a release?
     #[n(0)]
     Peers(#[n(0)] ReleaseId),
+    /// What changed in a channel after a number?
+    #[n(1)]
+    Channel {
+        /// Whose channel: its publisher's key.
+        #[n(0)]
+        channel: PublicKey,
+        /// After which number.
+        #[n(1)]
+        since: u64,
+    },
+    /// The signed envelopes of these releases, in this order and as many as fit.
+    #[n(2)]
+    Releases(#[n(0)] Vec<ReleaseId>),
 }
 
 /// What is answered.
@@ -77,6 +88,12 @@ pub enum Answered {
     /// Those who share a release.
     #[n(3)]
     Peers(#[n(0)] Vec<PeerAt>),
+    /// Pages of a channel's index, each as its publisher signed it; each follows on the one before.
+    #[n(4)]
+    Channel(#[n(0)] Vec<ByteVec>),
+    /// Releases as they were signed.
+    #[n(5)]
+    Releases(#[n(0)] Vec<ByteVec>),
 }
 
 /// A peer and where to dial it, as it goes over the wire.
@@ -159,28 +176,11 @@ impl Net {
     }
 }
 
-/// How much a peer asked lately.
-#[derive(Debug)]
-struct Bucket {
-    left: f64,
-    at: Instant,
-}
-
-/// How a question fared with the rate.
-#[derive(Debug, PartialEq, Eq)]
-enum Fair {
-    Yes,
-    /// It is too much.
-    Busy,
-    /// It is too much, and was said to be a whole burst long.
-    Flood,
-}
-
 /// The serving side.
 pub(crate) struct Answers {
     shelf: Arc<dyn Shelf>,
     commands: mpsc::Sender<Command>,
-    rates: Mutex<HashMap<PeerId, Bucket>>,
+    rates: Mutex<Rates<PeerId>>,
     making: Semaphore,
     unread: Semaphore,
 }
@@ -188,7 +188,8 @@ pub(crate) struct Answers {
 impl Answers {
     pub fn new(shelf: Arc<dyn Shelf>, commands: mpsc::Sender<Command>) -> Self {
         let (making, unread) = (Semaphore::new(MOST_MAKING), Semaphore::new(MOST_UNREAD));
-        Self { shelf, commands, rates: Mutex::default(), making, unread }
+        let rates = Mutex::new(Rates::new(BURST, PER_SECOND));
+        Self { shelf, commands, rates, making, unread }
     }
 
     /// Serves streams until `stop` says true.
@@ -236,31 +237,32 @@ impl Answers {
     ) -> io::Result<()> {
         let coming = timeout(COMING, wire::receive_bytes(stream, MAX_QUESTION)).await;
         let Some(body) = coming.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? else { return Ok(()) };
-        let (answer, most_bytes) = match self.fair(peer) {
-            Fair::Yes => match wire::decode::<Asked>(&body) {
-                Ok(asked) => {
-                    let most_bytes = usize::try_from(asked.most_bytes).unwrap_or(MAX_ANSWER).min(MAX_ANSWER);
-                    (self.make(peer, asked.question, most_bytes).await, most_bytes)
-                }
-                // A question of a later version.
-                Err(error) if is_unknown(&error) => (Answered::Nothing, MAX_MESSAGE),
-                Err(error) => return Err(error),
-            },
-            Fair::Busy => (Answered::Busy(RETRY_MS), MAX_MESSAGE),
+        match self.fair(peer) {
+            Fair::Yes => {}
+            Fair::Busy => return write(stream, &refusal()).await,
             Fair::Flood => {
                 self.note(peer, Offence::Flood);
-                (Answered::Busy(RETRY_MS), MAX_MESSAGE)
+                return write(stream, &refusal()).await;
             }
-        };
-        let mut frame = wire::frame(&answer)?;
-        drop(answer);
-        if frame.len().saturating_sub(4) > most_bytes {
-            frame = wire::frame(&Answered::TooLong(u32::try_from(frame.len() - 4).unwrap_or(u32::MAX)))?;
         }
-        let bytes = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-        let Ok(Ok(_unread)) = timeout(MAKING, self.unread.acquire_many(bytes)).await else {
+        let asked = match wire::decode::<Asked>(&body) {
+            Ok(asked) => asked,
+            // A question of a later version.
+            Err(error) if is_unknown(&error) => return write(stream, &wire::frame(&Answered::Nothing)?).await,
+            Err(error) => return Err(error),
+        };
+        drop(body);
+        let most_bytes = usize::try_from(asked.most_bytes).unwrap_or(MAX_ANSWER).min(MAX_ANSWER);
+        // Room for the answer is taken before it is made, and what it does not need is given back.
+        let room = u32::try_from(most_bytes + 4).unwrap_or(u32::MAX);
+        let Ok(Ok(mut room)) = timeout(MAKING, self.unread.acquire_many(room)).await else {
             return write(stream, &refusal()).await;
         };
+        let mut frame = wire::frame(&self.make(peer, asked.question, most_bytes).await)?;
+        if frame.len() > most_bytes + 4 {
+            frame = wire::frame(&Answered::TooLong(u32::try_from(frame.len() - 4).unwrap_or(u32::MAX)))?;
+        }
+        drop(room.split((most_bytes + 4).saturating_sub(frame.len())));
         write(stream, &frame).await
     }
 
@@ -277,7 +279,6 @@ impl Answers {
                         Err(_) => Answered::Nothing,
                     }
                 }
-                #[expect(unreachable_patterns, reason = "there will be other questions")]
                 other => self.shelf.answer(peer, other, most_bytes).await,
             }
         });
@@ -286,31 +287,7 @@ impl Answers {
 
     fn fair(&self, peer: PeerId) -> Fair {
         let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        fair(&mut rates, peer, Instant::now())
-    }
-}
-
-/// Takes one question out of a peer's bucket. What is asked above the rate is counted too, down to a burst below nothing:
-/// there it is a flood, and the count begins anew.
-fn fair(rates: &mut HashMap<PeerId, Bucket>, peer: PeerId, now: Instant) -> Fair {
-    let filled =
-        |bucket: &Bucket| now.duration_since(bucket.at).as_secs_f64().mul_add(PER_SECOND, bucket.left).min(BURST);
-    if rates.len() >= MOST_COUNTED && !rates.contains_key(&peer) {
-        // Whose bucket is full is as good as unknown.
-        rates.retain(|_, bucket| filled(bucket) < BURST);
-        if rates.len() >= MOST_COUNTED {
-            return Fair::Busy;
-        }
-    }
-    let bucket = rates.entry(peer).or_insert(Bucket { left: BURST, at: now });
-    *bucket = Bucket { left: filled(bucket) - 1.0, at: now };
-    if bucket.left >= 0.0 {
-        Fair::Yes
-    } else if bucket.left > -BURST {
-        Fair::Busy
-    } else {
-        bucket.left = 0.0;
-        Fair::Flood
+        rates.take(peer, std::time::Instant::now())
     }
 }
 
@@ -336,28 +313,9 @@ async fn write(stream: &mut (impl AsyncWrite + Unpin), frame: &[u8]) -> io::Resu
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use tokio::time::Instant;
 
-    #[test]
-    fn whoever_asks_too_much_is_told_so_and_then_noted_and_others_are_not_touched() {
-        let (mut rates, flooder, other) = (HashMap::new(), PeerId::random(), PeerId::random());
-        let now = Instant::now();
-        let mut seen = Vec::new();
-        for _ in 0..100 {
-            seen.push(fair(&mut rates, flooder, now));
-        }
-        assert!(seen[..32].iter().all(|f| *f == Fair::Yes));
-        assert!(seen[32..63].iter().all(|f| *f == Fair::Busy), "{seen:?}");
-        assert_eq!(seen.iter().filter(|f| **f == Fair::Flood).count(), 2);
-        assert_eq!(fair(&mut rates, other, now), Fair::Yes);
-        let later = now + Duration::from_secs(60);
-        assert_eq!(fair(&mut rates, flooder, later), Fair::Yes, "a flood that ended is forgiven");
-        for _ in 0..20_000 {
-            let _ = fair(&mut rates, PeerId::random(), later);
-        }
-        assert!(rates.len() <= MOST_COUNTED, "{}", rates.len());
-        assert_eq!(fair(&mut rates, PeerId::random(), later + Duration::from_secs(5)), Fair::Yes, "room comes again");
-    }
+    use super::*;
 
     #[tokio::test]
     async fn whoever_does_not_read_is_given_up_in_its_time() {

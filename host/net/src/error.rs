@@ -1,6 +1,6 @@
 //! What can go wrong in the swarm, and what to do about it.
 
-use fondaco_schemas::{BlobHash, ReleaseId};
+use fondaco_schemas::{BlobHash, PublicKey, ReleaseId};
 use libp2p::{Multiaddr, PeerId};
 
 /// The result of every act of the swarm.
@@ -62,6 +62,16 @@ pub enum Error {
         /// What each source said.
         why: Vec<String>,
     },
+    /// What a peer gave of a channel's index is not its publisher's.
+    #[error("peer {peer} gave a false index of channel {channel}: {why}")]
+    Channel {
+        /// The peer.
+        peer: PeerId,
+        /// Whose channel.
+        channel: PublicKey,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A release that came from a peer is not one.
     #[error("the release {id} is refused")]
     Release {
@@ -107,6 +117,7 @@ mod tests {
             Error::Dial { peer, why: "refused".into() },
             Error::NoSource { what: "the release x".into(), why: Vec::new() },
             Error::NoSource { what: "the release x".into(), why: vec!["a".into(), "b".into()] },
+            Error::Channel { peer, channel: PublicKey::new([1; 32]), why: "its numbers go backwards".into() },
             Error::Busy(BlobHash::new([1; 32])),
         ];
         for error in &all {

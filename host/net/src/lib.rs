@@ -10,15 +10,18 @@
 
 mod ask;
 mod book;
+mod channel;
 mod config;
 mod error;
 mod fetch;
 mod gate;
+mod gossip;
 mod net;
 mod pace;
 mod pex;
 mod plan;
 mod providers;
+mod rate;
 mod reader;
 mod runs;
 mod share;
@@ -31,9 +34,11 @@ mod web;
 mod wire;
 
 pub use ask::{Answered, MAX_ANSWER, MAX_QUESTION, PeerAt, Question};
+pub use channel::{MAX_RELEASES, Pages, answer_pages, answer_releases};
 pub use config::{Config, Limits, Role};
 pub use error::{Error, Result};
 pub use fetch::{Fetch, Fetched, SourceState, SourceStatus, Want, Who};
+pub use gossip::{Heard, MAX_CHANNELS};
 pub use libp2p::{Multiaddr, PeerId};
 pub use net::{Future, Net, Peer, Shelf, Status, address_of, book_in, peer_id};
 pub use reader::Reader;

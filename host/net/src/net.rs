@@ -219,6 +219,10 @@ impl Net {
         }
     }
 
+    pub(crate) async fn send(&self, command: Command) -> Result<()> {
+        self.0.commands.send(command).await.map_err(|_| Error::Stopping)
+    }
+
     /// Tells the loop something that may be lost when it is busy.
     pub(crate) fn hint(&self, command: Command) {
         if let Err(error) = self.0.commands.try_send(command) {

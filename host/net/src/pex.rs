@@ -146,7 +146,6 @@ impl Net {
         let named = match self.ask(peer, addresses, &Question::Peers(release), MOST_BYTES).await? {
             Answered::Peers(named) => named,
             Answered::Nothing | Answered::Busy(_) | Answered::TooLong(_) => Vec::new(),
-            #[expect(unreachable_patterns, reason = "there will be other questions")]
             _ => {
                 self.note(peer, Offence::Protocol);
                 Vec::new()

@@ -6,6 +6,7 @@ use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use fondaco_schemas::PublicKey;
 use futures_util::StreamExt;
 use libp2p::core::{ConnectedPoint, Endpoint};
 use libp2p::identity::Keypair;
@@ -15,7 +16,9 @@ use libp2p::multiaddr::Protocol;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, NetworkBehaviour, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, SwarmBuilder, connection_limits, identify, mdns, memory_connection_limits, ping, tcp};
+use libp2p::{
+    Multiaddr, PeerId, SwarmBuilder, connection_limits, gossipsub, identify, mdns, memory_connection_limits, ping, tcp,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::ask::{self, PeerAt};
@@ -23,6 +26,7 @@ use crate::book::{self, Book};
 use crate::config::{Config, Role, bare, is_dialable};
 use crate::error::{Error, Result};
 use crate::gate::{Gate, Offence, Reach, ip_of, reach};
+use crate::gossip::{self, Gossip, Heard};
 use crate::net::{Peer, Status};
 use crate::pex::{self, Sharers};
 use crate::providers::{LASTS, Providers};
@@ -98,6 +102,17 @@ pub(crate) enum Command {
     Announce {
         keys: HashSet<[u8; 32]>,
     },
+    Channels {
+        channels: Vec<(PublicKey, u64)>,
+    },
+    TellChannel {
+        channel: PublicKey,
+        sequence: u64,
+        head: Vec<u8>,
+    },
+    Hear {
+        heard: mpsc::Sender<Heard>,
+    },
     Status(oneshot::Sender<Status>),
 }
 
@@ -113,6 +128,7 @@ struct Behaviour {
     mdns: Toggle<mdns::tokio::Behaviour>,
     streams: Streams,
     asks: Streams,
+    gossip: gossip::Behaviour,
 }
 
 /// What the loop is made of.
@@ -281,6 +297,7 @@ fn behaviour(
         mdns: mdns.into(),
         streams: Streams::new(BLOB, refusal, config.limits.streams_per_peer.max(1) as usize, inbound),
         asks: Streams::new(ASK, ask::refusal(), ask::STREAMS_PER_PEER, asking),
+        gossip: gossip::behaviour(identity)?,
     })
 }
 
@@ -303,6 +320,9 @@ struct Loop {
     /// Where peers say that they are, while they are connected; believed as far as their connections reach.
     said: HashMap<PeerId, Vec<Multiaddr>>,
     sharers: Sharers,
+    gossip: Gossip,
+    /// The keys that are announced for channels.
+    channel_keys: HashSet<[u8; 32]>,
     saved: Instant,
 }
 
@@ -320,6 +340,8 @@ pub(crate) async fn run(parts: Parts, mut commands: mpsc::Receiver<Command>, mut
         announcing: HashMap::new(),
         said: HashMap::new(),
         sharers: Sharers::default(),
+        gossip: Gossip::default(),
+        channel_keys: HashSet::new(),
         saved: Instant::now(),
     };
     for (peer, addresses) in this.book.latest(OLD_FRIENDS) {
@@ -417,32 +439,50 @@ impl Loop {
             Command::Reach { peer, reply } => {
                 let _ = reply.send(self.whereabouts(&peer).map(|(within, _)| within));
             }
-            Command::Note { peer, offence } => {
-                if self.swarm.behaviour_mut().gate.note(peer, offence) {
-                    tracing::warn!(%peer, ?offence, "a peer is banned for a day");
-                    self.swarm.behaviour_mut().kad.remove_peer(&peer);
-                    let _ = self.swarm.disconnect_peer_id(peer);
-                }
-            }
+            Command::Note { peer, offence } => self.note(peer, offence),
             Command::Find { key, found } => {
                 let query = self.swarm.behaviour_mut().kad.get_providers(RecordKey::new(&key));
                 self.finding.insert(query, Finding { found });
             }
             Command::Announce { keys } => {
-                let gone: Vec<_> = self.announced.keys().filter(|key| !keys.contains(*key)).copied().collect();
-                for key in gone {
-                    self.announced.remove(&key);
-                    self.swarm.behaviour_mut().kad.stop_providing(&RecordKey::new(&key));
-                }
-                for key in keys {
-                    self.announced.entry(key).or_insert(None);
-                }
-                self.announce();
+                let channels = &self.channel_keys;
+                let stays = |key: &[u8; 32]| keys.contains(key) || channels.contains(key);
+                let gone = self.announced.keys().filter(|key| !stays(key)).copied().collect();
+                self.announce_other(keys, gone);
             }
+            Command::Channels { channels } => {
+                let keys = self.gossip.set(&mut self.swarm.behaviour_mut().gossip, channels);
+                let gone = self.channel_keys.difference(&keys).copied().collect();
+                self.channel_keys.clone_from(&keys);
+                self.announce_other(keys, gone);
+            }
+            Command::TellChannel { channel, sequence, head } => {
+                self.gossip.publish(&mut self.swarm.behaviour_mut().gossip, &channel, sequence, head);
+            }
+            Command::Hear { heard } => self.gossip.listen(heard),
             Command::Status(reply) => {
                 let _ = reply.send(self.status());
             }
         }
+    }
+
+    fn note(&mut self, peer: PeerId, offence: Offence) {
+        if self.swarm.behaviour_mut().gate.note(peer, offence) {
+            tracing::warn!(%peer, ?offence, "a peer is banned for a day");
+            self.swarm.behaviour_mut().kad.remove_peer(&peer);
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+    }
+
+    fn announce_other(&mut self, keys: HashSet<[u8; 32]>, gone: Vec<[u8; 32]>) {
+        for key in gone {
+            self.announced.remove(&key);
+            self.swarm.behaviour_mut().kad.stop_providing(&RecordKey::new(&key));
+        }
+        for key in keys {
+            self.announced.entry(key).or_insert(None);
+        }
+        self.announce();
     }
 
     fn whereabouts(&self, peer: &PeerId) -> Option<(Reach, Vec<Multiaddr>)> {
@@ -568,6 +608,14 @@ impl Loop {
                 self.identified(connection_id, peer_id, info);
             }
             BehaviourEvent::Kad(event) => self.kad(event),
+            BehaviourEvent::Gossip(gossipsub::Event::Message { propagation_source, message_id, message }) => {
+                let (verdict, offence) = self.gossip.judge(propagation_source, &message);
+                let gossip = &mut self.swarm.behaviour_mut().gossip;
+                gossip.report_message_validation_result(&message_id, &propagation_source, verdict.acceptance());
+                if let Some(offence) = offence {
+                    self.note(propagation_source, offence);
+                }
+            }
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
                 for (peer, address) in found.into_iter().take(MOST_NEIGHBOURS) {
                     if peer != *self.swarm.local_peer_id() && self.peers.len() < MOST_NEIGHBOURS {

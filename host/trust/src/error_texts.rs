@@ -7,7 +7,9 @@ use std::{fs, io};
 use fondaco_schemas::{BlobHash, EnvelopeError, Problem, Problems, PublicKey};
 
 use crate::tuf::Why;
-use crate::{AuthorError, BundleError, DsseError, KeyError, KeyFileError, Refusal, ReleaseError, TrustError};
+use crate::{
+    AuthorError, BundleError, ChannelError, DsseError, KeyError, KeyFileError, Refusal, ReleaseError, TrustError,
+};
 
 /// All variants of an enum; one that is left out does not compile.
 macro_rules! all {
@@ -118,6 +120,11 @@ fn all() -> Vec<(&'static str, Vec<Box<dyn Error>>)> {
             ReleaseError::Publisher { .. } => ReleaseError::Publisher { work: work(), key },
             ReleaseError::UntrustedNode(_) => ReleaseError::UntrustedNode(key),
             ReleaseError::Content { .. } => ReleaseError::Content { work: work(), why: "releases are counted from 1".into() },
+        }),
+        all!(ChannelError {
+            ChannelError::Signed(_) => ChannelError::Signed(ReleaseError::Signature { what: "channel's page", key }),
+            ChannelError::Publisher { .. } => ChannelError::Publisher { publisher: key, key: PublicKey::new([8; 32]) },
+            ChannelError::Content { .. } => ChannelError::Content { publisher: key, why: "it names a work twice" },
         }),
         all!(Why {
             Why::Clock { .. } => Why::Clock { system: time(0), seen: time(90_000) },

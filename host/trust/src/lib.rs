@@ -4,6 +4,7 @@
 
 pub mod author;
 pub mod bundle;
+pub mod channel;
 pub mod dsse;
 pub mod keys;
 pub mod release;
@@ -13,6 +14,7 @@ pub mod verify;
 
 pub use author::{AuthorError, prepare, sign_bundle};
 pub use bundle::{Bundle, BundleError, pack};
+pub use channel::ChannelError;
 pub use dsse::{DsseError, Envelope};
 pub use keys::{KeyError, KeyFileError, KeyId, KeyPair, check_public_key, key_id};
 pub use release::{ReleaseError, sign, verify_entitlement, verify_release};

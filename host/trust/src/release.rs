@@ -82,7 +82,7 @@ pub fn release_id(envelope: &[u8]) -> ReleaseId {
 
 /// Verifies an envelope's signature by the key that it names and reads its payload. Whether that key may say so is for
 /// the caller to decide.
-fn open<T: Payload>(envelope: &[u8], what: &'static str) -> Result<(PublicKey, T), ReleaseError> {
+pub(crate) fn open<T: Payload>(envelope: &[u8], what: &'static str) -> Result<(PublicKey, T), ReleaseError> {
     // 1. Size and form.
     let signed = Signed::<T>::decode(envelope)?;
     // 2. A key under which a signature means something.

@@ -4,6 +4,7 @@
 
 mod catalogue;
 mod chain;
+mod channel;
 mod crash;
 mod file;
 mod kv;

@@ -9,7 +9,7 @@ use super::{Node, TCP, config, data};
 use crate::{Config, Error, Role, peer_id};
 
 /// Waits until something holds.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(super) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     for _ in 0..300 {
         if holds().await {
             return;
