@@ -13,6 +13,9 @@ use fondaco_tests::{bundles, http};
 use serde_json::Value;
 use tempfile::TempDir;
 
+#[path = "swarm/channels.rs"]
+mod channels;
+
 const ABOUT: &str = "slug = \"machine-wars\"\nkind = \"album\"\ntitle = \"Machine Wars\"\ncreators = [\"Ada Example\"]\n\
                      license = \"CC-BY-4.0\"\n[[offers]]\nid = \"free\"\nprice = \"0.00 EUR\"\n";
 

@@ -52,7 +52,7 @@ impl Coming {
         self.folder.join(release.to_string())
     }
 
-    fn remember(&self, link: &Link) -> Result<(), Error> {
+    pub(crate) fn remember(&self, link: &Link) -> Result<(), Error> {
         let path = self.path(link.release);
         let write = |path: &Path| -> std::io::Result<()> {
             std::fs::create_dir_all(&self.folder)?;

@@ -63,6 +63,9 @@ pub enum Error {
     /// Signing failed.
     #[error(transparent)]
     Release(#[from] fondaco_trust::ReleaseError),
+    /// The channel could not be signed.
+    #[error(transparent)]
+    Channel(#[from] fondaco_trust::ChannelError),
     /// An edit script could not be carried out.
     #[error("{who}: {source}; tell its author, or use another scheme")]
     Edit {

@@ -5,6 +5,7 @@
 //! looked up, events are compared with the order, scripts are run within their bounds.
 
 mod audit;
+mod channel;
 mod coming;
 mod convert;
 mod deliver;
@@ -36,6 +37,7 @@ use fondaco_trust::{KeyPair, Verified};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
+pub use channel::ChannelSigned;
 pub use coming::{Bringer, Future, Incoming};
 pub use deliver::{Awaited, Content, Delivered, Delivery, Proof, Refusal};
 pub use edit::{EditError, Editor};

@@ -42,6 +42,6 @@ impl Market {
     }
 }
 
-fn owner(release: ReleaseId) -> String {
+pub(crate) fn owner(release: ReleaseId) -> String {
     format!("release/{release}")
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use fondaco_schemas::{BlobHash, PluginId, PluginKind, PublicKey, RegistryName, WorkId};
+use fondaco_schemas::{BlobHash, ByteSize, PluginId, PluginKind, PublicKey, RegistryName, WorkId, WorkKind};
 use serde::{Deserialize, Serialize};
 
 /// Run a branded distribution node: publish works, sell or lend them lawfully, let the public speak up.
@@ -86,6 +86,17 @@ pub enum NodeCommand {
         #[arg(long)]
         lazy: bool,
     },
+    /// Show this node's own channel: the link by which others follow what is published here.
+    Channel,
+    /// Follow a publisher's channel: its works are listed and found here, and their files come when they are asked for.
+    Follow(Follow),
+    /// Follow a channel no longer. Its works stay in the catalogue.
+    Unfollow {
+        /// Its link, or its publisher's key.
+        channel: String,
+    },
+    /// Keep the works of a channel here, and give them to others.
+    Mirror(MirrorArgs),
     /// Show who is in the swarm, and how this node is found there.
     Peers,
     /// List orders, the newest first.
@@ -251,6 +262,44 @@ pub struct Get {
     /// Where the folder of a link's work is made.
     #[arg(skip)]
     pub beside: Option<PathBuf>,
+}
+
+/// `fondaco follow`.
+#[derive(Args, Clone, Debug, Serialize, Deserialize)]
+pub struct Follow {
+    /// The channel's link, as `fondaco channel` prints it, or its publisher's key.
+    #[arg(required_unless_present = "list")]
+    pub channel: Option<String>,
+    /// List the channels that are followed.
+    #[arg(long, conflicts_with = "channel")]
+    pub list: bool,
+}
+
+/// `fondaco mirror`.
+#[derive(Args, Clone, Debug, Serialize, Deserialize)]
+pub struct MirrorArgs {
+    /// The channel's link, as `fondaco channel` prints it, or its publisher's key.
+    #[arg(required_unless_present = "list")]
+    pub channel: Option<String>,
+    /// Only works with this tag; several: with any of them.
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// Only works of this kind, such as album or book; several: of any of them.
+    #[arg(long = "kind", value_name = "KIND", value_parser = work_kind)]
+    pub kinds: Vec<WorkKind>,
+    /// At most so much, the newest first, such as 50GiB.
+    #[arg(long, value_name = "SIZE")]
+    pub quota: Option<ByteSize>,
+    /// List the mirrors, and what of them is here.
+    #[arg(long, conflicts_with_all = ["channel", "tags", "kinds", "quota", "remove"])]
+    pub list: bool,
+    /// End it: let the works go that it brought, and follow the channel still.
+    #[arg(long, conflicts_with_all = ["tags", "kinds", "quota"])]
+    pub remove: bool,
+}
+
+fn work_kind(text: &str) -> Result<WorkKind, String> {
+    serde_json::from_value(text.into()).map_err(|e| e.to_string())
 }
 
 /// `fondaco plugin`.

@@ -1,12 +1,15 @@
 //! The fondaco node and its command line. This is the composition root: it reads arguments, opens what a command needs,
 //! and turns a failure into a sentence and an exit code.
 
+mod channels;
 mod cli;
 mod commands;
 mod control;
 mod fail;
 mod fetches;
 mod folder;
+mod following;
+mod mirroring;
 mod node;
 #[cfg(any(feature = "otel", test))]
 mod otel;

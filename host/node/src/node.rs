@@ -30,6 +30,8 @@ pub struct Node {
     pub swarm: tokio::sync::OnceCell<fondaco_net::Net>,
     /// What is being fetched from it.
     pub fetches: Arc<crate::fetches::Fetches>,
+    /// The channels that are followed.
+    pub channels: Arc<crate::channels::Channels>,
     /// One change of the installed plugins at a time.
     pub installing: Mutex<()>,
     /// What runs, and what it was made of.
@@ -78,7 +80,20 @@ impl Node {
         let trusted = Trusted::remembered(market.ledger()).await?;
         let (installing, places, stopping) = (Mutex::new(()), Places::default(), watch::Sender::new(false));
         let (swarm, fetches) = (tokio::sync::OnceCell::new(), Arc::default());
-        let node = Self { folder, deployment, market, runtime, swarm, fetches, installing, places, trusted, stopping };
+        let channels = Arc::new(crate::channels::Channels::open(&data)?);
+        let node = Self {
+            folder,
+            deployment,
+            market,
+            runtime,
+            swarm,
+            fetches,
+            channels,
+            installing,
+            places,
+            trusted,
+            stopping,
+        };
         plugins::load_all(&node).await?;
         Ok(node)
     }

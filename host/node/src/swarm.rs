@@ -2,15 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fondaco_fetch::Reach;
 use fondaco_market::Market;
+use fondaco_net::{Answered, Question, answer_pages, answer_releases};
 use fondaco_net::{Config, Future, Limits, Multiaddr, Net, PeerId, Role, Shelf, Web};
 use fondaco_schemas::origin::HostName;
 use fondaco_schemas::{BlobHash, Deployment, Link, Release, ReleaseId, Work, network};
 use tokio::sync::watch;
 
+use crate::channels::Channels;
 use crate::fail::{Done, Fail, chain};
 use crate::fetches::Places;
 use crate::node::Node;
@@ -64,7 +67,7 @@ fn timed(rate: &network::ScheduledRate) -> fondaco_net::Timed {
 }
 
 /// What the swarm may give to others: releases of the catalogue, and files that are for everybody.
-struct Given(Market);
+struct Given(Market, Arc<Channels>);
 
 impl Shelf for Given {
     fn envelope(&self, id: ReleaseId) -> Future<'_, Option<Vec<u8>>> {
@@ -75,6 +78,34 @@ impl Shelf for Given {
                     tracing::error!(error = %chain(&error), "a release cannot be given to a peer");
                     None
                 }
+            }
+        })
+    }
+
+    fn answer(&self, _: PeerId, question: Question, most_bytes: usize) -> Future<'_, Answered> {
+        Box::pin(async move {
+            match question {
+                Question::Channel { channel, since } if channel == self.0.publisher() => {
+                    answer_pages(self.1.own_pages(&self.0, since, most_bytes).await, most_bytes)
+                }
+                Question::Channel { channel, since } if self.1.get(&channel).is_some() => {
+                    let channels = Arc::clone(&self.1);
+                    let pages = tokio::task::spawn_blocking(move || channels.kept_pages(&channel, since, most_bytes));
+                    answer_pages(pages.await.unwrap_or_default(), most_bytes)
+                }
+                Question::Releases(wanted) => {
+                    let (mut envelopes, mut bytes) = (Vec::new(), 0);
+                    for id in wanted.into_iter().take(fondaco_net::MAX_RELEASES) {
+                        let Some(envelope) = self.envelope(id).await else { continue };
+                        bytes += envelope.len();
+                        envelopes.push(envelope);
+                        if bytes > most_bytes {
+                            break;
+                        }
+                    }
+                    answer_releases(envelopes, most_bytes)
+                }
+                _ => Answered::Nothing,
             }
         })
     }
@@ -109,7 +140,7 @@ impl Node {
             config.announce = Vec::new();
             config.role = Role::Leaf;
         }
-        let shelf = std::sync::Arc::new(Given(self.market.clone()));
+        let shelf = std::sync::Arc::new(Given(self.market.clone(), self.channels.clone()));
         let key = self.market.keys().pair();
         Ok(Net::start(config, key, self.market.store().clone(), shelf).await?)
     }

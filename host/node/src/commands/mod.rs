@@ -1,6 +1,7 @@
 //! What the commands do. Those in [`run`] need the node's data, and are carried out by whoever holds it.
 
 mod audit;
+mod channels;
 mod check;
 mod init;
 mod keys;
@@ -35,6 +36,10 @@ pub async fn run(node: &Node, command: NodeCommand, json: bool, out: &Out) -> Do
         NodeCommand::Search(args) => works::search(node, args, json, out).await,
         NodeCommand::Get(args) => works::get(node, args, json, out).await,
         NodeCommand::Seed { link, lazy } => swarm::seed(node, &link, lazy, json, out).await,
+        NodeCommand::Channel => channels::channel(node, json, out).await,
+        NodeCommand::Follow(args) => channels::follow(node, &args, json, out).await,
+        NodeCommand::Unfollow { channel } => channels::unfollow(node, &channel, json, out).await,
+        NodeCommand::Mirror(args) => channels::mirror(node, &args, json, out).await,
         NodeCommand::Peers => swarm::peers(node, json, out).await,
         NodeCommand::Orders { limit } => works::orders(node, limit, json, out).await,
         NodeCommand::Plugin(args) => plugin::run(node, args, json, out).await,

@@ -91,5 +91,10 @@ pub async fn seed(node: &Node, link: &str, lazy: bool, json: bool, out: &Out) ->
 }
 
 pub fn read_link(text: &str) -> Done<Link> {
+    if fondaco_schemas::ChannelLink::is_meant(text) {
+        return Err(Fail::usage(
+            "this link is to a channel, not to a work: `fondaco follow` it, or `fondaco mirror` it",
+        ));
+    }
     text.parse().map_err(|e: fondaco_schemas::link::LinkError| Fail::usage(e))
 }

@@ -16,6 +16,7 @@ use crate::node::Node;
 use crate::out::Out;
 use crate::plugins;
 use crate::swarm;
+use crate::{following, mirroring};
 
 /// How long each part may take to stop; the gateway drains within less.
 const STOPPING: std::time::Duration = std::time::Duration::from_secs(15);
@@ -69,6 +70,17 @@ pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
             }
         }
     });
+    let following = tokio::spawn({
+        let (node, net, stopped) = (node.clone(), node.swarm.get().cloned(), stopped.clone());
+        async move {
+            if let Some(net) = net {
+                tokio::join!(
+                    following::keep_following(node.clone(), net.clone(), stopped.clone()),
+                    mirroring::keep_mirroring(node, net, stopped),
+                );
+            }
+        }
+    });
     let controlling = tokio::spawn(control::serve(socket, node.clone(), stopped));
 
     let addresses: Vec<String> = match node.swarm.get() {
@@ -89,7 +101,9 @@ pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
         signals.next().await;
         std::process::exit(1);
     });
-    for mut task in [serving, feeding, settling, tidying, auditing, watching, trying, announcing, controlling] {
+    for mut task in
+        [serving, feeding, settling, tidying, auditing, watching, trying, announcing, following, controlling]
+    {
         match tokio::time::timeout(STOPPING, &mut task).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "a part of the node did not stop as it should"),

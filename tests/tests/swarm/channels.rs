@@ -1,0 +1,164 @@
+//! Channels between whole nodes: what is published is at the followers' within seconds, whoever was down catches up, and a
+//! mirror gives to others what its publisher no longer can.
+
+use super::*;
+
+fn about(slug: &str, tags: &str) -> String {
+    ABOUT.replace("machine-wars", slug).replace("creators", &format!("tags = [{tags}]\ncreators"))
+}
+
+fn channel_link(deployment: &Deployment) -> Result<String> {
+    bundles::text(deployment.json(&["channel"])?.first().context("no channel")?, "link")
+}
+
+/// The slugs of the works that a node lists.
+fn works(deployment: &Deployment) -> Result<Vec<String>> {
+    let mut slugs = Vec::new();
+    for work in deployment.json(&["works"])? {
+        let id = bundles::text(&work, "work")?;
+        slugs.push(id.rsplit('/').next().unwrap_or_default().to_owned());
+    }
+    slugs.sort();
+    Ok(slugs)
+}
+
+/// Waits until something holds; answers how long that took.
+fn until(what: &str, log: impl Fn() -> Result<String>, mut holds: impl FnMut() -> Result<bool>) -> Result<Duration> {
+    let begin = Instant::now();
+    while !holds()? {
+        ensure!(begin.elapsed() < Duration::from_secs(30), "{what}: not within 30 s\n{}", log()?);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(begin.elapsed())
+}
+
+#[test]
+fn what_is_published_is_at_the_followers_within_seconds_and_whoever_was_down_catches_up() -> Result<()> {
+    let (publisher, follower) = (node(LISTENS)?, node(LISTENS)?);
+    publisher.publish(&about("first", ""), &[("one.txt", b"one")])?;
+    let publishing = publisher.deployment.up()?;
+    let following = follower.deployment.up()?;
+    let link = channel_link(&publisher.deployment)?;
+    ensure!(link.starts_with("fondaco:channel/") && link.contains("?p="), "{link}");
+    let said = follower.deployment.json(&["follow", &link])?;
+    ensure!(said.first().and_then(|s| s.get("new")).and_then(Value::as_u64) == Some(1), "{said:?}");
+    assert_eq!(works(&follower.deployment)?, ["first"]);
+    // Meshes are made with a heartbeat, once a second; only then is anything heard.
+    std::thread::sleep(Duration::from_millis(2500));
+    publisher.publish(&about("second", ""), &[("one.txt", b"two")])?;
+    let both = || Ok(works(&follower.deployment)? == ["first", "second"]);
+    let took = until("the second work", || following.log(), both)?;
+    ensure!(took < Duration::from_secs(10), "it took {took:?}: it was not heard of, but asked for");
+    publisher.deployment.ok(&["unpublish", "first"])?;
+    until("the withdrawal", || following.log(), || Ok(works(&follower.deployment)? == ["second"]))?;
+
+    // The follower is killed and misses some; the publisher is killed and counts on from where it was.
+    following.kill()?;
+    publisher.publish(&about("third", ""), &[("one.txt", b"three")])?;
+    publishing.kill()?;
+    let publishing = publisher.deployment.up()?;
+    publisher.publish(&about("second", ""), &[("one.txt", b"two, mended")])?;
+    let following = follower.deployment.up()?;
+    // Its address is another one now.
+    follower.deployment.ok(&["follow", &channel_link(&publisher.deployment)?])?;
+    assert_eq!(works(&follower.deployment)?, ["second", "third"]);
+    let release = |deployment: &Deployment| -> Result<Vec<String>> {
+        deployment.json(&["works"])?.iter().map(|work| bundles::text(work, "release")).collect()
+    };
+    let (mut here, mut there) = (release(&follower.deployment)?, release(&publisher.deployment)?);
+    here.sort();
+    there.sort();
+    assert_eq!(here, there, "the mended one is here");
+
+    // A third knows the follower alone, and has the index from there though the publisher is gone.
+    publishing.kill()?;
+    let third = node("")?;
+    let address = following.swarm.first().context("the follower does not listen")?;
+    let (key, _) = link.split_once('?').context("no address")?;
+    third.deployment.ok(&["follow", &format!("{key}?p={address}")])?;
+    assert_eq!(works(&third.deployment)?, ["second", "third"]);
+    third.deployment.ok(&["unfollow", key])?;
+    ensure!(third.deployment.json(&["follow", "--list"])?.is_empty());
+    assert_eq!(works(&third.deployment)?, ["second", "third"], "they stay");
+    assert_eq!(following.stop()?, 0);
+    Ok(())
+}
+
+#[test]
+fn a_mirror_keeps_what_it_was_told_to_and_gives_it_when_the_publisher_is_gone() -> Result<()> {
+    let (publisher, mirror, buyer) = (node(LISTENS)?, node(LISTENS)?, node("")?);
+    let bytes = |n: u8| noise(400_000 + usize::from(n));
+    for n in 1..=3 {
+        publisher.publish(&about(&format!("jazz-{n}"), "\"jazz\""), &[("one.flac", &bytes(n))])?;
+    }
+    publisher.publish(&about("polka", "\"polka\""), &[("one.flac", &bytes(9))])?;
+    let publishing = publisher.deployment.up()?;
+    let mut mirroring = mirror.deployment.up()?;
+    let link = channel_link(&publisher.deployment)?;
+    mirror.deployment.ok(&["mirror", &link, "--tag", "jazz", "--quota", "1MiB"])?;
+    let here = |wanted: u64| -> Result<bool> {
+        let said = mirror.deployment.json(&["mirror", "--list"])?;
+        let number = |name: &str| said.first().and_then(|s| s.get(name)).and_then(Value::as_u64);
+        Ok(number("here") == Some(wanted) && number("wanted") == Some(wanted))
+    };
+    // Two of 400 kB are within 1 MiB: the newest.
+    until("two works", || mirroring.log(), || here(2))?;
+    assert_eq!(works(&mirror.deployment)?.len(), 4, "all are in the catalogue");
+    // It goes on after it was killed.
+    mirroring.kill()?;
+    mirroring = mirror.deployment.up()?;
+    publisher.publish(&about("jazz-4", "\"jazz\""), &[("one.flac", &bytes(4))])?;
+    let listed = || Ok(works(&mirror.deployment)?.iter().any(|slug| slug == "jazz-4") && here(2)?);
+    until("the newest work", || mirroring.log(), listed)?;
+    let releases = publisher.deployment.json(&["works"])?;
+    let release = |slug: &str| -> Result<String> {
+        let fits = |work: &&Value| bundles::text(work, "work").is_ok_and(|id| id.ends_with(&format!("/{slug}")));
+        bundles::text(releases.iter().find(fits).context("no such work")?, "release")
+    };
+    publishing.kill()?;
+    let address = mirroring.swarm.first().context("the mirror does not listen")?;
+    let out = buyer.path("out");
+    let out = out.to_str().context("path")?;
+    buyer.deployment.ok(&["get", &format!("fondaco:{}?p={address}", release("jazz-4")?), "--out", out])?;
+    same(Path::new(out), "one.flac", &bytes(4))?;
+    // What was never mirrored is not to be had here, nor is what was let go for the newer one announced.
+    let polka = format!("fondaco:{}?p={address}", release("polka")?);
+    ensure!(buyer.deployment.run(&["get", &polka, "--out", out])?.code == 5);
+    let announcing = || -> Result<u64> {
+        let peers = mirror.deployment.json(&["peers"])?;
+        peers.first().and_then(|p| p.get("announcing")).and_then(Value::as_u64).context("no announcing")
+    };
+    // Two works, this node's own channel and the one that it follows.
+    until("only what is here is announced", || mirroring.log(), || Ok(announcing()? == 4))?;
+    mirror.deployment.ok(&["mirror", &link, "--remove"])?;
+    ensure!(mirror.deployment.json(&["mirror", "--list"])?.is_empty());
+    ensure!(mirror.deployment.json(&["follow", "--list"])?.len() == 1, "it is still followed");
+    until("nothing is announced", || mirroring.log(), || Ok(announcing()? == 2))?;
+    assert_eq!(mirroring.stop()?, 0);
+    Ok(())
+}
+
+#[test]
+fn mistakes_with_channels_are_named() -> Result<()> {
+    let one = node("")?;
+    let check = |command: &[&str], code: i32, words: &str| -> Result<()> {
+        let output = one.deployment.run(command)?;
+        ensure!(output.code == code && output.stderr.contains(words), "{command:?}: {output:?}");
+        Ok(())
+    };
+    let own = channel_link(&one.deployment)?;
+    let stranger = "a".repeat(64);
+    check(&["follow", &own], 2, "this node's own channel")?;
+    check(&["mirror", &own], 2, "this node's own channel")?;
+    check(&["follow", &format!("fondaco:{stranger}")], 2, "this one is to a work")?;
+    check(&["follow", "abc"], 2, "64 hexadecimal digits")?;
+    check(&["follow", &format!("fondaco:channel/{stranger}?p=/ip4/127.0.0.1/tcp/1")], 2, "/p2p/")?;
+    check(&["get", &own], 2, "to a channel, not to a work")?;
+    check(&["unfollow", &stranger], 4, "is not followed")?;
+    check(&["mirror", &stranger, "--remove"], 4, "is not mirrored")?;
+    check(&["mirror", &stranger, "--kind", "opera"], 2, "opera")?;
+    let alone = Node::alone()?;
+    let output = alone.deployment.run(&["follow", &stranger])?;
+    ensure!(output.code == 5 && output.stderr.contains("enabled = true under [network]"), "{output:?}");
+    Ok(())
+}
