@@ -5,6 +5,7 @@
 //! Called by `swarm` alone when it is built. It never decides who may connect: it says who somebody is.
 
 mod buffered;
+mod gather;
 mod mux;
 mod tls;
 

@@ -12,8 +12,10 @@ use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
 use yamux::{Connection, ConnectionError, Mode, Stream};
 
-/// Bytes of a frame at most. Each is copied, flushed and woken for by itself.
-const FRAME: usize = 64 << 10;
+use super::gather::Gather;
+
+/// Bytes of a frame at most. Each is copied, flushed and woken for by itself. With its head it fills four records of TLS.
+const FRAME: usize = (64 << 10) - 12;
 /// What all streams of a connection may have on their way to us, beyond the 256 KiB that each has.
 const WINDOW: usize = 16 << 20;
 /// What each stream has from the beginning (yamux' specification).
@@ -36,7 +38,7 @@ impl Mux {
     }
 
     fn over<S: AsyncRead + AsyncWrite + Unpin>(self, socket: S, mode: Mode) -> Muxer<S> {
-        Muxer { connection: Connection::new(socket, self.0, mode), waiting: VecDeque::new(), waker: None }
+        Muxer { connection: Connection::new(Gather::new(socket), self.0, mode), waiting: VecDeque::new(), waker: None }
     }
 }
 
@@ -74,7 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> OutboundConnectionUpgra
 /// A connection with streams.
 #[derive(Debug)]
 pub(crate) struct Muxer<S> {
-    connection: Connection<S>,
+    connection: Connection<Gather<S>>,
     /// Streams that a peer opened and that were not yet asked for. A connection goes on only by being asked for them.
     waiting: VecDeque<Stream>,
     waker: Option<Waker>,
