@@ -40,8 +40,14 @@ listen = ["/ip4/0.0.0.0/udp/4001/quic-v1"]
 announce = ["/dns/shop.example.org/udp/4001/quic-v1"]
 bootstrap = []
 role = "leaf"
+relays = []
 mdns = true
 allow = []
+[network.relay]
+reservations = 8
+circuits = 4
+circuit-bytes = "1MiB"
+circuit-time = "30s"
 [network.limits]
 connections = 100
 connections-per-address = 4

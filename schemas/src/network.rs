@@ -7,8 +7,8 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ByteSize;
 use crate::problem::Table;
+use crate::{ByteSize, Span};
 
 /// How the node is part of the swarm. Off, unless the operator turns it on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -25,6 +25,11 @@ pub struct Network {
     pub bootstrap: Vec<NodeAddress>,
     /// What it does for others.
     pub role: Role,
+    /// Relays that are asked for a place while nobody reaches this node: addresses that end with `/p2p/` and the relay's
+    /// id. Empty: those nodes of `bootstrap` that are relays.
+    pub relays: Vec<NodeAddress>,
+    /// What it does as a relay, with `role = "relay"`.
+    pub relay: RelayLimits,
     /// Look for nodes in the local network, and be found there.
     pub mdns: bool,
     /// Ids of the only nodes that may connect; empty: all may.
@@ -44,6 +49,8 @@ impl Default for Network {
             announce: Vec::new(),
             bootstrap: Vec::new(),
             role: Role::Full,
+            relays: Vec::new(),
+            relay: RelayLimits::default(),
             mdns: false,
             allow: Vec::new(),
             private_web_seeds: false,
@@ -58,8 +65,10 @@ impl Default for Network {
 pub enum Role {
     /// It keeps nothing of the hash table: for nodes behind an address translation.
     Leaf,
-    /// It keeps its part of the hash table.
+    /// It keeps its part of the hash table, and tells others whether they are reached.
     Full,
+    /// It also leads others to nodes that nobody reaches, within the limits of `[network.relay]`.
+    Relay,
 }
 
 impl FromStr for Role {
@@ -68,7 +77,8 @@ impl FromStr for Role {
         match text {
             "leaf" => Ok(Self::Leaf),
             "full" => Ok(Self::Full),
-            _ => Err(format!("{text:?} is no role: write \"leaf\" or \"full\"")),
+            "relay" => Ok(Self::Relay),
+            _ => Err(format!("{text:?} is no role: write \"leaf\", \"full\" or \"relay\"")),
         }
     }
 }
@@ -118,6 +128,38 @@ impl Default for NetworkLimits {
             streams_per_peer: 8,
             upload_rate: None,
             schedule: Vec::new(),
+        }
+    }
+}
+
+/// What a relay does for others. What is large goes directly from node to node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RelayLimits {
+    /// Nodes that have a place.
+    pub reservations: u32,
+    /// Connections that are led on at once; of one node two.
+    pub circuits: u32,
+    /// Bytes of such a connection, both ways together.
+    pub circuit_bytes: ByteSize,
+    /// How long it lasts.
+    pub circuit_time: Span,
+}
+
+impl Default for RelayLimits {
+    fn default() -> Self {
+        Self { reservations: 64, circuits: 16, circuit_bytes: ByteSize::mib(2), circuit_time: Span::secs(120) }
+    }
+}
+
+impl RelayLimits {
+    fn read(t: &mut Table<'_>) -> Self {
+        let default = Self::default();
+        Self {
+            reservations: t.number("reservations").unwrap_or(default.reservations),
+            circuits: t.number("circuits").unwrap_or(default.circuits),
+            circuit_bytes: t.optional("circuit-bytes").unwrap_or(default.circuit_bytes),
+            circuit_time: t.optional("circuit-time").unwrap_or(default.circuit_time),
         }
     }
 }
@@ -213,6 +255,8 @@ impl Network {
             announce: t.list("announce"),
             bootstrap: t.list("bootstrap"),
             role: t.optional("role").unwrap_or(Role::Full),
+            relays: t.list("relays"),
+            relay: t.table("relay", RelayLimits::read).unwrap_or_default(),
             mdns: t.flag("mdns").unwrap_or(false),
             allow: t.list("allow"),
             private_web_seeds: t.flag("private-web-seeds").unwrap_or(false),
@@ -279,10 +323,9 @@ mod tests {
 
     #[test]
     fn what_is_no_address_role_or_id_is_named() {
-        let text =
-            "[brand]\nname = \"x\"\n[network]\nlisten = [\"0.0.0.0:4001\"]\nrole = \"relay\"\nallow = [\"me\"]\n";
+        let text = "[brand]\nname = \"x\"\n[network]\nlisten = [\"0.0.0.0:4001\"]\nrole = \"hub\"\nallow = [\"me\"]\n";
         let refused = Deployment::parse(text).unwrap_err().to_string();
-        for words in ["\"0.0.0.0:4001\" is no address", "\"relay\" is no role", "\"me\" is no node's id"] {
+        for words in ["\"0.0.0.0:4001\" is no address", "\"hub\" is no role", "\"me\" is no node's id"] {
             assert!(refused.contains(words), "{refused}");
         }
     }

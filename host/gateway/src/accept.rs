@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::app::App;
+use crate::metrics::MoreMetrics;
 use crate::stall::Patient;
 
 /// What visitors may take up.
@@ -71,8 +72,9 @@ pub enum ServeError {
 /// The gateway, listening.
 pub struct Gateway {
     listener: TcpListener,
-    app: Arc<App>,
+    market: Market,
     limits: Limits,
+    more_metrics: Option<MoreMetrics>,
 }
 
 impl Gateway {
@@ -83,12 +85,18 @@ impl Gateway {
 
     /// A gateway on a bound address.
     pub fn new(listener: TcpListener, market: Market, limits: Limits) -> Self {
-        Self { listener, app: Arc::new(App::new(market, limits.clone())), limits }
+        Self { listener, market, limits, more_metrics: None }
+    }
+
+    /// Another part's figures follow the gateway's own at `/metrics`.
+    pub fn with_metrics(self, more: MoreMetrics) -> Self {
+        Self { more_metrics: Some(more), ..self }
     }
 
     /// Answers until `stop` says true, then lets open requests end within the drain time.
     pub async fn serve(self, mut stop: watch::Receiver<bool>) {
-        let Self { listener, app, limits } = self;
+        let Self { listener, market, limits, more_metrics } = self;
+        let app = Arc::new(App::new(market, limits.clone(), more_metrics));
         let all = Arc::new(Semaphore::new(limits.connections));
         let by_address = PerAddress::new(limits.connections_per_address);
         let mut tasks = JoinSet::new();

@@ -13,7 +13,7 @@ use tracing::Instrument;
 
 use crate::accept::Limits;
 use crate::answer::{Answer, empty, plain, problem, secure, set};
-use crate::metrics::Counts;
+use crate::metrics::{Counts, MoreMetrics};
 use crate::session::{self, Forged, Session};
 use crate::{closed, files, metrics, shop, theme};
 
@@ -24,12 +24,13 @@ pub(crate) struct App {
     limits: Limits,
     counts: Counts,
     https: bool,
+    more_metrics: Option<MoreMetrics>,
 }
 
 impl App {
-    pub fn new(market: Market, limits: Limits) -> Self {
+    pub fn new(market: Market, limits: Limits, more_metrics: Option<MoreMetrics>) -> Self {
         let https = market.base_url().starts_with("https://");
-        Self { market, limits, counts: Counts::default(), https }
+        Self { market, limits, counts: Counts::default(), https, more_metrics }
     }
 
     /// Counts a connection that was closed unanswered because there are too many.
@@ -79,7 +80,7 @@ impl App {
         }
         match path {
             "/healthz" => return only(reads, "GET, HEAD", self.health().await),
-            "/metrics" => return only(reads, "GET, HEAD", self.metrics(peer, headers)),
+            "/metrics" => return only(reads, "GET, HEAD", self.metrics(peer, headers).await),
             "/theme/tokens.css" => return only(reads, "GET, HEAD", theme::tokens(&self.market)),
             "/theme/logo" => return only(reads, "GET, HEAD", theme::logo(&self.market)),
             _ => {}
@@ -158,7 +159,7 @@ impl App {
     }
 
     /// For the operator's own machine: a request that came through a front server is the public's.
-    fn metrics(&self, peer: SocketAddr, headers: &HeaderMap) -> Answer {
+    async fn metrics(&self, peer: SocketAddr, headers: &HeaderMap) -> Answer {
         let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip", "via"].iter().any(|h| headers.contains_key(*h));
         let is_local =
             self.market.base_url().starts_with("http://127.") || self.market.base_url().starts_with("http://localhost");
@@ -170,7 +171,11 @@ impl App {
                 "Metrics are for this machine alone, and only where the shop itself is.",
             );
         }
-        plain("text/plain; version=0.0.4; charset=utf-8", metrics::text(&self.counts, &self.market))
+        let mut text = metrics::text(&self.counts, &self.market);
+        if let Some(more) = &self.more_metrics {
+            text.push_str(&more().await);
+        }
+        plain("text/plain; version=0.0.4; charset=utf-8", text)
     }
 
     async fn webhook(&self, gateway: &str, target: String, headers: &HeaderMap, body: &Bytes) -> Answer {

@@ -18,3 +18,4 @@ mod stall;
 mod theme;
 
 pub use accept::{Gateway, Limits, ServeError};
+pub use metrics::MoreMetrics;

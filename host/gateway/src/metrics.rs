@@ -1,11 +1,15 @@
 //! `/metrics` in the text format of Prometheus (version 0.0.4).
 
 use std::fmt::Write as _;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fondaco_market::Market;
 
 use crate::plugin_metrics;
+
+/// Families of another part of the node, in the same format.
+pub type MoreMetrics = Box<dyn Fn() -> Pin<Box<dyn Future<Output = String> + Send>> + Send + Sync>;
 
 /// What the gateway counts by itself.
 #[derive(Default)]

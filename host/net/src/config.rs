@@ -15,8 +15,39 @@ use crate::share::Timed;
 pub enum Role {
     /// It asks the hash table and keeps nothing of it: for nodes that others cannot reach.
     Leaf,
-    /// It also keeps its part of the hash table.
+    /// It also keeps its part of the hash table, and tests for others whether they are reached.
     Full,
+    /// It also keeps places for nodes that nobody reaches, and leads others to them, within [`RelayLimits`].
+    Relay,
+}
+
+/// How bytes travel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP and QUIC.
+    #[default]
+    Sockets,
+    /// Within this process, without encryption: for labs with hundreds of nodes. Addresses are `/memory/<number>`.
+    Memory,
+}
+
+/// What a relay does for others. A circuit is for finding each other and punching a hole; what is large goes directly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayLimits {
+    /// Nodes that have a place.
+    pub reservations: u32,
+    /// Circuits at once; of one node two.
+    pub circuits: u32,
+    /// Bytes of a circuit, both ways together.
+    pub circuit_bytes: u64,
+    /// How long a circuit lasts.
+    pub circuit_time: Duration,
+}
+
+impl Default for RelayLimits {
+    fn default() -> Self {
+        Self { reservations: 64, circuits: 16, circuit_bytes: 2 << 20, circuit_time: Duration::from_mins(2) }
+    }
 }
 
 /// What all peers together, and each of them, may take up.
@@ -60,6 +91,14 @@ pub struct Config {
     pub bootstrap: Vec<(PeerId, Multiaddr)>,
     /// What this node does for others.
     pub role: Role,
+    /// Relays that are asked for a place while nobody reaches this node; none: those of `bootstrap` that are relays.
+    pub relays: Vec<(PeerId, Multiaddr)>,
+    /// How long it is waited for somebody to reach this node before a relay is asked.
+    pub relay_after: Duration,
+    /// What this node does as a relay, where its role is that.
+    pub relay: RelayLimits,
+    /// How bytes travel.
+    pub transport: Transport,
     /// Find nodes in the local network, and be found there.
     pub mdns: bool,
     /// Only these peers; none: all. A private network.
@@ -83,6 +122,10 @@ impl Default for Config {
             announce: Vec::new(),
             bootstrap: Vec::new(),
             role: Role::Full,
+            relays: Vec::new(),
+            relay_after: Duration::from_secs(15),
+            relay: RelayLimits::default(),
+            transport: Transport::Sockets,
             mdns: false,
             allow: None,
             limits: Limits::default(),
@@ -116,7 +159,7 @@ impl Config {
     pub fn peer_address(text: &str) -> Result<(PeerId, Multiaddr)> {
         let mut address = parse(text)?;
         match address.pop() {
-            Some(Protocol::P2p(peer)) if is_dialable(&address) => Ok((peer, address)),
+            Some(Protocol::P2p(peer)) if is_route(&address) => Ok((peer, address)),
             _ => Err(refuse(text, "write IP or DNS name, port, and /p2p/ with the peer's id")),
         }
     }
@@ -152,8 +195,31 @@ pub(crate) fn bare(mut address: Multiaddr) -> Multiaddr {
     address
 }
 
+/// Whether an address leads through a relay.
+pub(crate) fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::P2pCircuit)
+}
+
+/// Whether an address is one to dial, directly or through one relay.
+pub(crate) fn is_route(address: &Multiaddr) -> bool {
+    let mut parts = address.iter();
+    let mut relay = Multiaddr::empty();
+    for part in parts.by_ref().take_while(|part| *part != Protocol::P2pCircuit) {
+        relay.push(part);
+    }
+    if !is_relayed(address) {
+        return is_dialable(address);
+    }
+    let ends = matches!((parts.next(), parts.next()), (None | Some(Protocol::P2p(_)), None));
+    ends && matches!(relay.pop(), Some(Protocol::P2p(_))) && is_dialable(&relay)
+}
+
 /// Whether an address begins with a host and goes on with TCP or QUIC.
 pub(crate) fn is_dialable(address: &Multiaddr) -> bool {
+    let mut parts = address.iter();
+    if matches!((parts.next(), parts.next()), (Some(Protocol::Memory(_)), None)) {
+        return true;
+    }
     let mut parts = address.iter();
     let host = matches!(
         parts.next(),
@@ -183,9 +249,13 @@ mod tests {
         let id = PeerId::random();
         let (peer, address) = Config::peer_address(&format!("/dns/a.example/udp/4001/quic-v1/p2p/{id}")).unwrap();
         assert_eq!((peer, address.to_string().as_str()), (id, "/dns/a.example/udp/4001/quic-v1"));
-        for bad in ["/ip4/1.2.3.4/tcp/1", &format!("/p2p/{id}"), &format!("/ip4/1.2.3.4/tcp/1/p2p/{id}/p2p-circuit")] {
+        let relayed = format!("/ip4/1.2.3.4/tcp/1/p2p/{id}/p2p-circuit");
+        let (peer, address) = Config::peer_address(&format!("{relayed}/p2p/{id}")).unwrap();
+        assert_eq!((peer, address.to_string()), (id, relayed.clone()));
+        let twice = format!("{relayed}/p2p/{id}/p2p-circuit/p2p/{id}");
+        for bad in ["/ip4/1.2.3.4/tcp/1", &format!("/p2p/{id}"), &relayed, &format!("/p2p-circuit/p2p/{id}"), &twice] {
             let text = Config::peer_address(bad).unwrap_err().to_string();
-            assert!(text.contains(bad), "{text}");
+            assert!(text.contains(&bad[..bad.len().min(100)]), "{text}");
         }
     }
 }

@@ -26,6 +26,7 @@ use crate::reader::Reader;
 use crate::source::{Ended, Source};
 use crate::web::{Web, WebSeed, WebSource};
 use crate::wire::{self, Answer, Request};
+use crate::traffic::Traffic;
 
 /// How often a source is tried that broke, and how long is waited before the second try; then twice as long each time.
 const TRIES: u32 = 5;
@@ -220,6 +221,8 @@ pub(crate) struct Job {
     paused: Mutex<Option<Paused>>,
     /// Why it ended, where it has; empty: well.
     end: Mutex<Option<String>>,
+    traffic: Arc<Traffic>,
+    key: Option<ReleaseId>,
     there: AtomicU64,
     /// Bytes that were missing at the beginning, of the files that were opened.
     missing: AtomicU64,
@@ -287,6 +290,7 @@ impl Job {
         drop(sources);
         if let Who::Peer(peer) = who {
             self.net.gave(peer, new);
+            self.traffic.received(peer, self.key, new);
         }
     }
 
@@ -456,10 +460,13 @@ pub(crate) fn start(
         there: AtomicU64::new(0),
         missing: AtomicU64::new(0),
         received: AtomicU64::new(0),
+        traffic: net.traffic(),
+        key,
     });
     if lazy {
         job.plan().stay_open();
     }
+    let traffic = net.traffic();
     let run = Run {
         net,
         job: Arc::clone(&job),
@@ -473,7 +480,9 @@ pub(crate) fn start(
     };
     let ends = Ends(Arc::clone(&job));
     let task = tokio::spawn(async move {
+        traffic.began();
         let done = run.run(peers, completed, seeding).await;
+        traffic.ended(done.is_ok());
         let why = done.as_ref().err().map(ToString::to_string).unwrap_or_default();
         locked(&ends.0.end).get_or_insert(why);
         done

@@ -2,7 +2,7 @@
 //!
 //! A behaviour without a protocol: it stands first, so that it denies before others allocate anything.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::task::{Context, Poll};
@@ -23,6 +23,12 @@ pub(crate) const BAN: Duration = Duration::from_hours(24);
 const ENOUGH: u32 = 90;
 /// The most peers that are remembered for what they did.
 const MOST: usize = 10_000;
+/// Inbound connections through relays, all together: their senders' addresses are not known.
+const MOST_RELAYED: u32 = 64;
+/// Dials to one address that others asked for, in [`ASKED_TIME`].
+const MOST_ASKED: u32 = 4;
+/// See [`MOST_ASKED`].
+const ASKED_TIME: Duration = Duration::from_secs(10);
 
 /// What a peer did that it should not have done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,10 +63,17 @@ enum Denied {
     NotAllowed,
     #[error("too many connections from {0}")]
     TooMany(String),
+    #[error("a stranger asked to dial {0}, which is not for everybody to reach")]
+    NotTheirs(Multiaddr),
+    #[error("strangers ask too often to dial {0}")]
+    Asked(IpAddr),
 }
 
 /// A network that connections are counted for: a prefix of an address.
 type Net = (bool, u128);
+
+/// What stands for all who come through relays. No address has this bit.
+const RELAYED: Net = (false, 1 << 100);
 
 /// The behaviour.
 #[derive(Debug)]
@@ -72,12 +85,58 @@ pub(crate) struct Gate {
     /// Inbound connections, pending ones among them.
     inbound: HashMap<ConnectionId, [Net; 2]>,
     counts: HashMap<Net, u32>,
+    /// A node that keeps to a local network lets others name addresses in it.
+    local: bool,
+    /// Dials that this node wants for its own sake.
+    own: HashSet<ConnectionId>,
+    /// Dials that others asked for lately, by address; cleared every [`ASKED_TIME`].
+    asked: (Instant, HashMap<IpAddr, u32>),
+    /// Connections that were refused.
+    pub refused: u64,
 }
 
 impl Gate {
-    pub fn new(allow: Option<BTreeSet<PeerId>>, per_address: u32) -> Self {
-        let (scores, bans) = (HashMap::new(), HashMap::new());
-        Self { allow, per_address, scores, bans, inbound: HashMap::new(), counts: HashMap::new() }
+    pub fn new(allow: Option<BTreeSet<PeerId>>, per_address: u32, local: bool) -> Self {
+        Self {
+            allow,
+            per_address,
+            scores: HashMap::new(),
+            bans: HashMap::new(),
+            inbound: HashMap::new(),
+            counts: HashMap::new(),
+            local,
+            own: HashSet::new(),
+            asked: (Instant::now(), HashMap::new()),
+            refused: 0,
+        }
+    }
+
+    /// The next dial with this id is this node's own wish, and goes wherever it goes.
+    pub fn wish(&mut self, id: ConnectionId) {
+        self.own.insert(id);
+    }
+
+    /// Looks at a dial that a peer caused: a test of its addresses, a hole to be punched. Nobody makes this node knock at
+    /// doors of its own network, or at a third party's again and again.
+    fn look_at(&mut self, id: ConnectionId, addresses: &[Multiaddr]) -> Result<(), Denied> {
+        if self.own.remove(&id) || self.local {
+            return Ok(());
+        }
+        if let Some(address) = addresses.iter().find(|address| reach(address) != Reach::Everywhere) {
+            return Err(Denied::NotTheirs(address.clone()));
+        }
+        if self.asked.0.elapsed() >= ASKED_TIME {
+            self.asked = (Instant::now(), HashMap::new());
+        }
+        let ips: BTreeSet<IpAddr> = addresses.iter().filter_map(ip_of).collect();
+        for ip in ips {
+            let count = self.asked.1.entry(ip).or_default();
+            if *count >= MOST_ASKED {
+                return Err(Denied::Asked(ip));
+            }
+            *count += 1;
+        }
+        Ok(())
     }
 
     /// Remembers what a peer did; answers whether it is banned now.
@@ -125,11 +184,19 @@ impl Gate {
     }
 
     fn enter(&mut self, id: ConnectionId, address: &Multiaddr) -> Result<(), ConnectionDenied> {
-        let Some(ip) = ip_of(address).filter(|ip| !ip.is_loopback()) else { return Ok(()) };
-        let nets = nets(ip);
-        for (net, most) in nets.iter().zip([self.per_address, self.per_address.saturating_mul(4)]) {
+        let (nets, most, from) = match ip_of(address) {
+            Some(ip) if !ip.is_loopback() => {
+                (nets(ip), [self.per_address, self.per_address.saturating_mul(4)], ip.to_string())
+            }
+            None if matches!(address.iter().next(), Some(Protocol::P2p(_))) => {
+                ([RELAYED; 2], [MOST_RELAYED.saturating_mul(2); 2], "relays".to_owned())
+            }
+            _ => return Ok(()),
+        };
+        for (net, most) in nets.iter().zip(most) {
             if self.counts.get(net).copied().unwrap_or(0) >= most {
-                return Err(ConnectionDenied::new(Denied::TooMany(ip.to_string())));
+                self.refused += 1;
+                return Err(ConnectionDenied::new(Denied::TooMany(from)));
             }
         }
         for net in nets {
@@ -161,7 +228,7 @@ pub(crate) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
 }
 
 /// The two networks that an address counts for: itself and its /24, or its /64 and its /48.
-fn nets(ip: IpAddr) -> [Net; 2] {
+pub(crate) fn nets(ip: IpAddr) -> [Net; 2] {
     match ip {
         IpAddr::V4(ip) => {
             let bits = u128::from(u32::from(ip));
@@ -231,11 +298,12 @@ impl NetworkBehaviour for Gate {
 
     fn handle_pending_outbound_connection(
         &mut self,
-        _: ConnectionId,
+        id: ConnectionId,
         peer: Option<PeerId>,
-        _: &[Multiaddr],
+        addresses: &[Multiaddr],
         _: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        self.look_at(id, addresses).map_err(ConnectionDenied::new)?;
         peer.map_or(Ok(()), |peer| self.check(&peer)).map(|()| Vec::new())
     }
 
@@ -278,7 +346,7 @@ mod tests {
 
     #[test]
     fn an_address_and_its_network_have_so_many_connections() {
-        let mut gate = Gate::new(None, 2);
+        let mut gate = Gate::new(None, 2, false);
         assert!(inbound(&mut gate, 1, "/ip4/192.0.2.1") && inbound(&mut gate, 2, "/ip4/192.0.2.1"));
         assert!(!inbound(&mut gate, 3, "/ip4/192.0.2.1"));
         for id in 4..10 {
@@ -291,22 +359,49 @@ mod tests {
         // IPv6 is counted by what one customer has.
         assert!(inbound(&mut gate, 20, "/ip6/2001:db8::1") && inbound(&mut gate, 21, "/ip6/2001:db8::2"));
         assert!(!inbound(&mut gate, 22, "/ip6/2001:db8::3"));
+        let mut through = 0;
+        for id in 1000..1200 {
+            let address = Multiaddr::from(Protocol::P2p(PeerId::random()));
+            let connection = ConnectionId::new_unchecked(id);
+            through += usize::from(gate.handle_pending_inbound_connection(connection, &address, &address).is_ok());
+        }
+        assert_eq!(through, MOST_RELAYED as usize);
         // A mapped address is the address that it stands for.
         assert!(inbound(&mut gate, 30, "/ip4/198.51.100.1") && inbound(&mut gate, 31, "/ip6/::ffff:198.51.100.1"));
         assert!(!inbound(&mut gate, 32, "/ip6/::ffff:198.51.100.1"));
         for id in 100..200 {
             assert!(inbound(&mut gate, id, "/ip4/127.0.0.1"), "loopback is ourselves");
         }
-        for id in 0..200 {
+        for id in 0..1200 {
             gate.leave(ConnectionId::new_unchecked(id));
         }
         assert!(gate.counts.is_empty() && gate.inbound.is_empty());
     }
 
     #[test]
+    fn strangers_do_not_make_this_node_dial_where_they_please() {
+        let mut gate = Gate::new(None, 8, false);
+        let id = ConnectionId::new_unchecked(1);
+        let dial = |gate: &mut Gate, address: &str| {
+            let addresses = [address.parse::<Multiaddr>().unwrap()];
+            gate.handle_pending_outbound_connection(id, None, &addresses, Endpoint::Dialer).is_ok()
+        };
+        for inside in ["/ip4/10.0.0.1/tcp/22", "/ip4/127.0.0.1/tcp/80", "/ip4/169.254.169.254/tcp/80"] {
+            assert!(!dial(&mut gate, inside), "{inside}");
+            gate.wish(id);
+            assert!(dial(&mut gate, inside), "{inside} is this node's own wish");
+            assert!(!dial(&mut gate, inside), "{inside}: a wish is good for one dial");
+        }
+        let victim = "/ip4/198.51.100.1/tcp/1";
+        assert_eq!((0..100).filter(|_| dial(&mut gate, victim)).count(), MOST_ASKED as usize);
+        assert!(dial(&mut gate, "/ip4/198.51.100.2/tcp/1"));
+        assert!(dial(&mut Gate::new(None, 8, true), "/ip4/10.0.0.1/tcp/22"), "a local network is its own");
+    }
+
+    #[test]
     fn three_lies_are_enough_and_strangers_stay_out_of_a_private_network() {
         let (friend, stranger) = (PeerId::random(), PeerId::random());
-        let mut gate = Gate::new(Some(BTreeSet::from([friend])), 8);
+        let mut gate = Gate::new(Some(BTreeSet::from([friend])), 8, false);
         let dial = |gate: &mut Gate, peer| {
             gate.handle_pending_outbound_connection(ConnectionId::new_unchecked(1), Some(peer), &[], Endpoint::Dialer)
         };

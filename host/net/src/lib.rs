@@ -8,14 +8,19 @@
 //! What it never does: believe a peer. A byte that came from the swarm is in the store because it verified against the
 //! id that was asked for, and a release is one because its publisher's signature verifies.
 
+mod announce;
 mod ask;
 mod book;
 mod channel;
 mod config;
+mod doctor;
 mod error;
 mod fetch;
 mod gate;
 mod gossip;
+mod learnt;
+pub mod memory;
+mod metrics;
 mod net;
 mod pace;
 mod pex;
@@ -25,9 +30,13 @@ mod rate;
 mod reader;
 mod runs;
 mod share;
+mod reach;
+mod relaying;
 mod source;
 mod streams;
 mod swarm;
+mod table;
+mod traffic;
 mod transport;
 mod upload;
 mod web;
@@ -35,7 +44,8 @@ mod wire;
 
 pub use ask::{Answered, MAX_ANSWER, MAX_QUESTION, PeerAt, Question};
 pub use channel::{MAX_RELEASES, Pages, answer_pages, answer_releases};
-pub use config::{Config, Limits, Role};
+pub use config::{Config, Limits, RelayLimits, Role, Transport};
+pub use doctor::Skew;
 pub use error::{Error, Result};
 pub use fetch::{Fetch, Fetched, SourceState, SourceStatus, Want, Who};
 pub use gossip::{Heard, MAX_CHANNELS};
@@ -44,6 +54,7 @@ pub use net::{Future, Net, Peer, Shelf, Status, address_of, book_in, peer_id};
 pub use reader::Reader;
 pub use share::Timed;
 pub use web::{Web, WebSeed};
+pub use reach::{Nat, Place, Reachability, Standing, Tested, Tried};
 
 /// The transfer protocol.
 pub(crate) const BLOB: libp2p::StreamProtocol = libp2p::StreamProtocol::new("/fondaco/blob/1");

@@ -25,6 +25,7 @@ use crate::gate::Offence;
 use crate::pace::Pace;
 use crate::share::Share;
 use crate::swarm::{self, Command};
+use crate::traffic::Traffic;
 use crate::upload::{Passing, Uploads};
 use crate::wire::{self, Answer, Request};
 
@@ -64,6 +65,8 @@ pub struct Peer {
     pub address: Multiaddr,
     /// Whether it came to us.
     pub inbound: bool,
+    /// Whether the connection goes through a relay.
+    pub relayed: bool,
     /// What it calls itself, once it has said so. Its own word, cut to 60 characters without control characters.
     pub agent: Option<String>,
     /// The last round trip.
@@ -83,8 +86,12 @@ pub struct Status {
     pub banned: Vec<(PeerId, Duration)>,
     /// Peers in the hash table's buckets.
     pub routing: usize,
+    /// Nodes of the hash table, as those nearest to this one let guess; this one with them.
+    pub nodes: u64,
     /// Keys that this node announces.
     pub announcing: usize,
+    /// Those among them that have still to be told.
+    pub unannounced: usize,
     /// Bytes sent to others since the start.
     pub sent_bytes: u64,
 }
@@ -155,6 +162,12 @@ impl Net {
     /// How long a source may bring nothing.
     pub(crate) fn slow_time(&self) -> Duration {
         self.0.slow.0
+    pub(crate) fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(&self.0.uploads.traffic)
+    }
+
+    pub(crate) fn sent_bytes(&self) -> u64 {
+        self.0.uploads.sent.load(Ordering::Relaxed)
     }
 
     pub(crate) fn pace(&self) -> Pace {
@@ -173,8 +186,38 @@ impl Net {
     /// May be dropped.
     pub async fn status(&self) -> Result<Status> {
         let mut status = self.to_loop(Command::Status).await?;
-        status.sent_bytes = self.0.uploads.sent.load(Ordering::Relaxed);
+        status.sent_bytes = self.sent_bytes();
         Ok(status)
+    }
+
+    /// Whether and how others reach this node.
+    ///
+    /// # Cancel safety
+    /// May be dropped.
+    pub async fn reachability(&self) -> Result<crate::Reachability> {
+        self.to_loop(Command::Reachability).await
+    }
+
+    /// With whom a release and its blobs were exchanged since the start: bytes sent to each, and verified bytes from each.
+    pub fn exchanged(&self, release: ReleaseId, blobs: &[BlobHash]) -> std::collections::HashMap<PeerId, (u64, u64)> {
+        self.traffic().of(release, blobs)
+    }
+
+    /// Who announces a release, as far as the hash table says within `patience`.
+    ///
+    /// # Cancel safety
+    /// May be dropped.
+    pub async fn providers(&self, release: ReleaseId, patience: Duration) -> Vec<(PeerId, Vec<Multiaddr>)> {
+        let (found, mut finding) = mpsc::channel(64);
+        self.find(release, found).await;
+        let until = tokio::time::Instant::now() + patience;
+        let mut all: Vec<(PeerId, Vec<Multiaddr>)> = Vec::new();
+        while let Ok(Some((peer, addresses))) = tokio::time::timeout_at(until, finding.recv()).await {
+            if all.iter().all(|(known, _)| *known != peer) {
+                all.push((peer, addresses));
+            }
+        }
+        all
     }
 
     /// The addresses to put into links to what this node has, each with its id: those that it announces, else those that

@@ -211,6 +211,7 @@ mod tests {
             id: PeerId::random(),
             address: address.parse().unwrap(),
             inbound,
+            relayed: false,
             agent: None,
             round_trip: None,
         };

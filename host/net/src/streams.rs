@@ -92,6 +92,8 @@ pub(crate) struct Streams {
     refusing: FuturesUnordered<futures_util::future::BoxFuture<'static, ()>>,
     events: VecDeque<ToSwarm<std::convert::Infallible, Open>>,
     waker: Option<Waker>,
+    /// Streams for which there was no room.
+    pub refused: u64,
 }
 
 /// Asks a connection for a stream.
@@ -112,6 +114,7 @@ impl Streams {
             refusing: FuturesUnordered::new(),
             events: VecDeque::new(),
             waker: None,
+            refused: 0,
         }
     }
 
@@ -149,6 +152,7 @@ impl Streams {
             },
             Err(_) => stream,
         };
+        self.refused = self.refused.saturating_add(1);
         if self.refusing.len() < MOST_REFUSALS {
             tracing::debug!(%peer, "a stream is refused: there is no room for it");
             self.refusing.push(Box::pin(refuse(refused, Arc::clone(&self.refusal))));

@@ -17,20 +17,28 @@ use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, NetworkBehaviour, Swarm, SwarmEvent};
 use libp2p::{
-    Multiaddr, PeerId, SwarmBuilder, connection_limits, gossipsub, identify, mdns, memory_connection_limits, ping, tcp,
+    Multiaddr, PeerId, SwarmBuilder, autonat, connection_limits, dcutr, gossipsub, identify, mdns,
+    memory_connection_limits, ping, relay, tcp,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::announce::{self, Announcer};
 use crate::ask::{self, PeerAt};
 use crate::book::{self, Book};
-use crate::config::{Config, Role, bare, is_dialable};
+use crate::config::{Config, Role, Transport, bare, is_dialable, is_relayed, is_route};
+use crate::doctor;
 use crate::error::{Error, Result};
 use crate::gate::{Gate, Offence, Reach, ip_of, reach};
 use crate::gossip::{self, Gossip, Heard};
+use crate::learnt::Learnt;
+use crate::metrics::{Counted, Figures};
 use crate::net::{Peer, Status};
 use crate::pex::{self, Sharers};
 use crate::providers::{LASTS, Providers};
+use crate::reach::{Reachability, Reached, Standing};
+use crate::relaying;
 use crate::streams::{Inbound, RETRY_MS, Reply, Streams, is_tcp};
+use crate::table;
 use crate::transport::{Mux, Tls};
 use crate::wire;
 use crate::{ASK, BLOB, KAD};
@@ -49,10 +57,12 @@ const OLD_FRIENDS: usize = 16;
 const MOST_NEIGHBOURS: usize = 32;
 /// How long listening may take to begin.
 const LISTENING: Duration = Duration::from_secs(10);
-/// Announcements at once. Each asks the hash table for the nodes near a key.
-const MOST_ANNOUNCING: usize = 8;
-/// Before a record of ours expires at others, it is sent again.
-const ANNOUNCE_AGAIN: Duration = Duration::from_hours(8);
+/// How long a peer that was reached through a relay is given to be reached directly, before it is taken as it is.
+const PUNCHING: Duration = Duration::from_secs(4);
+/// Peers that are remembered for not having been reached directly; they are not waited for again.
+const MOST_UNPUNCHED: usize = 256;
+/// How often the loop looks whom it has given that long.
+const BEAT: Duration = Duration::from_millis(500);
 /// Addresses of one peer that are learnt.
 const MOST_ADDRESSES: usize = 16;
 
@@ -113,6 +123,8 @@ pub(crate) enum Command {
     Hear {
         heard: mpsc::Sender<Heard>,
     },
+    Reachability(oneshot::Sender<Reachability>),
+    Figures(oneshot::Sender<Figures>),
     Status(oneshot::Sender<Status>),
 }
 
@@ -124,8 +136,16 @@ struct Behaviour {
     memory: memory_connection_limits::Behaviour,
     ping: ping::Behaviour,
     identify: identify::Behaviour,
-    kad: kad::Behaviour<Providers>,
+    reached: Reached,
+    kad: Learnt<kad::Behaviour<Providers>>,
     mdns: Toggle<mdns::tokio::Behaviour>,
+    /// Asks peers whether they reach this node.
+    tested: Learnt<autonat::v2::client::Behaviour>,
+    /// Answers peers who ask that.
+    tests: Toggle<autonat::v2::server::Behaviour>,
+    relay: Toggle<relay::Behaviour>,
+    relayed: relay::client::Behaviour,
+    punch: Learnt<dcutr::Behaviour>,
     streams: Streams,
     asks: Streams,
     gossip: gossip::Behaviour,
@@ -149,13 +169,13 @@ pub(crate) async fn open(
         Some(path) => tokio::task::spawn_blocking(move || Book::load(&path)).await.map_err(|_| Error::Stopping)?,
         None => (Book::default(), Vec::new()),
     };
-    let mut swarm = build(&config, identity, inbound, asking)?;
+    let mut swarm = build(&config, &identity, inbound, asking)?;
     for (peer, time) in bans {
         swarm.behaviour_mut().gate.ban(peer, time);
     }
     let mode = match config.role {
         Role::Leaf => kad::Mode::Client,
-        Role::Full => kad::Mode::Server,
+        Role::Full | Role::Relay => kad::Mode::Server,
     };
     swarm.behaviour_mut().kad.set_mode(Some(mode));
     for address in &config.announce {
@@ -214,14 +234,19 @@ fn is_local(config: &Config) -> bool {
 
 fn build(
     config: &Config,
-    identity: Keypair,
+    identity: &Keypair,
     inbound: mpsc::Sender<Inbound>,
     asking: mpsc::Sender<Inbound>,
 ) -> Result<Swarm<Behaviour>> {
     let transport = |e: &dyn std::fmt::Display| Error::Transport { why: e.to_string() };
     let me = identity.public().to_peer_id();
-    let behaviour = behaviour(config, &identity, me, inbound, asking)?;
-    let swarm = SwarmBuilder::with_existing_identity(identity)
+    if config.transport == Transport::Memory {
+        let (transport, client) = crate::memory::transport(me);
+        let behaviour = behaviour(config, identity, me, inbound, asking, client)?;
+        return Ok(Swarm::new(transport, behaviour, me, tuned(libp2p::swarm::Config::with_tokio_executor())));
+    }
+    let made = |client| behaviour(config, identity, me, inbound, asking, client);
+    let swarm = SwarmBuilder::with_existing_identity(identity.clone())
         .with_tokio()
         .with_tcp(tcp::Config::default().nodelay(true), Tls::new, || Mux::new(MOST_STREAMS as usize))
         .map_err(|e| transport(&e))?
@@ -234,17 +259,21 @@ fn build(
         })
         .with_dns()
         .map_err(|e| transport(&e))?
-        .with_behaviour(|_| behaviour)
+        .with_relay_client(Tls::new, || Mux::new(MOST_STREAMS as usize))
         .map_err(|e| transport(&e))?
-        .with_swarm_config(|swarm| {
-            swarm
-                .with_idle_connection_timeout(IDLE)
-                .with_dial_concurrency_factor(NonZeroU8::new(4).unwrap_or(NonZeroU8::MIN))
-                .with_max_negotiating_inbound_streams(32)
-                .with_smart_dial()
-        })
+        .with_behaviour(|_, client| made(client).map_err(Box::<dyn std::error::Error + Send + Sync>::from))
+        .map_err(|e| transport(&e))?
+        .with_swarm_config(tuned)
         .build();
     Ok(swarm)
+}
+
+fn tuned(swarm: libp2p::swarm::Config) -> libp2p::swarm::Config {
+    swarm
+        .with_idle_connection_timeout(IDLE)
+        .with_dial_concurrency_factor(NonZeroU8::new(4).unwrap_or(NonZeroU8::MIN))
+        .with_max_negotiating_inbound_streams(32)
+        .with_smart_dial()
 }
 
 fn behaviour(
@@ -253,7 +282,9 @@ fn behaviour(
     me: PeerId,
     inbound: mpsc::Sender<Inbound>,
     asking: mpsc::Sender<Inbound>,
+    relayed: relay::client::Behaviour,
 ) -> Result<Behaviour> {
+    let local = is_local(config);
     let refusal = wire::frame(&wire::Answer::Busy(RETRY_MS)).unwrap_or_default();
     let most = config.limits.connections.max(8);
     let limits = connection_limits::ConnectionLimits::default()
@@ -262,12 +293,14 @@ fn behaviour(
         .with_max_established_incoming(Some(most - most / 7))
         .with_max_established_outgoing(Some(most / 4 + 1))
         .with_max_established(Some(most))
-        // Either way, and one to carry much.
-        .with_max_established_per_peer(Some(3));
+        // One each way, one to carry much, a relayed one, and one that tests whether this node is reached.
+        .with_max_established_per_peer(Some(5));
     let identify = identify::Config::new("/fondaco/1".into(), identity.public())
         .with_agent_version(concat!("fondaco/", env!("CARGO_PKG_VERSION")).into())
         .with_push_listen_addr_updates(true)
-        .with_hide_listen_addrs(!is_local(config));
+        // Whom we know where we keep ourselves; a peer's word is not dialled unseen.
+        .with_cache_size(0)
+        .with_hide_listen_addrs(!local);
     let mut kad = kad::Config::new(KAD);
     kad.set_query_timeout(Duration::from_secs(30))
         .disjoint_query_paths(true)
@@ -288,17 +321,28 @@ fn behaviour(
     };
     let memory = usize::try_from(config.limits.memory_bytes).unwrap_or(usize::MAX);
     Ok(Behaviour {
-        gate: Gate::new(config.allow.clone(), config.limits.connections_per_address.max(1)),
+        gate: Gate::new(config.allow.clone(), config.limits.connections_per_address.max(1), local),
         limits: connection_limits::Behaviour::new(limits),
         memory: memory_connection_limits::Behaviour::with_max_bytes(memory),
         ping: ping::Behaviour::default(),
         identify: identify::Behaviour::new(identify),
-        kad: kad::Behaviour::with_config(me, Providers::new(me), kad),
+        reached: Reached::new(config, local),
+        kad: Learnt::new(kad::Behaviour::with_config(me, Providers::new(me), kad), local, named(config)),
         mdns: mdns.into(),
         streams: Streams::new(BLOB, refusal, config.limits.streams_per_peer.max(1) as usize, inbound),
         asks: Streams::new(ASK, ask::refusal(), ask::STREAMS_PER_PEER, asking),
         gossip: gossip::behaviour(identity)?,
+        tested: Learnt::new(autonat::v2::client::Behaviour::default(), local, []),
+        tests: (config.role != Role::Leaf).then(autonat::v2::server::Behaviour::default).into(),
+        relay: (config.role == Role::Relay).then(|| relaying::server(me, &config.relay, local)).into(),
+        relayed,
+        punch: Learnt::new(dcutr::Behaviour::new(me), local, []),
     })
+}
+
+/// Addresses of nodes that the operator named.
+fn named(config: &Config) -> impl Iterator<Item = Multiaddr> {
+    config.bootstrap.iter().chain(&config.relays).map(|(_, address)| address.clone())
 }
 
 /// A query of the hash table that somebody waits for.
@@ -313,16 +357,21 @@ struct Loop {
     book: Book,
     peers: HashMap<ConnectionId, Peer>,
     dialling: HashMap<PeerId, Vec<oneshot::Sender<Result<()>>>>,
+    /// Peers that are connected through a relay and are given time to be connected directly.
+    punching: HashMap<PeerId, Instant>,
+    unpunched: HashSet<PeerId>,
     finding: HashMap<QueryId, Finding>,
-    /// What is announced, and when that was done last.
-    announced: HashMap<[u8; 32], Option<Instant>>,
-    announcing: HashMap<QueryId, [u8; 32]>,
     /// Where peers say that they are, while they are connected; believed as far as their connections reach.
     said: HashMap<PeerId, Vec<Multiaddr>>,
     sharers: Sharers,
     gossip: Gossip,
-    /// The keys that are announced for channels.
+    /// The keys that are announced: those of releases, and those of channels.
+    release_keys: HashSet<[u8; 32]>,
     channel_keys: HashSet<[u8; 32]>,
+    announcer: Announcer,
+    /// Peers in the buckets when everything was told last.
+    known: usize,
+    counted: Counted,
     saved: Instant,
 }
 
@@ -335,18 +384,24 @@ pub(crate) async fn run(parts: Parts, mut commands: mpsc::Receiver<Command>, mut
         book,
         peers: HashMap::new(),
         dialling: HashMap::new(),
+        punching: HashMap::new(),
+        unpunched: HashSet::new(),
         finding: HashMap::new(),
-        announced: HashMap::new(),
-        announcing: HashMap::new(),
         said: HashMap::new(),
         sharers: Sharers::default(),
         gossip: Gossip::default(),
+        release_keys: HashSet::new(),
         channel_keys: HashSet::new(),
+        announcer: Announcer::default(),
+        known: 1,
+        counted: Counted::default(),
         saved: Instant::now(),
     };
     for (peer, addresses) in this.book.latest(OLD_FRIENDS) {
         this.dial(peer, addresses);
     }
+    let mut beat = tokio::time::interval(BEAT);
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -358,6 +413,7 @@ pub(crate) async fn run(parts: Parts, mut commands: mpsc::Receiver<Command>, mut
                 Some(command) => this.command(command),
                 None => break,
             },
+            _ = beat.tick(), if !this.punching.is_empty() => this.beat(),
             _ = tick.tick() => this.tick(),
         }
     }
@@ -376,6 +432,8 @@ impl Loop {
             .addresses(addresses)
             .extend_addresses_through_behaviour()
             .build();
+        self.swarm.behaviour_mut().gate.wish(options.connection_id());
+        self.counted.dials += 1;
         if let Err(error) = self.swarm.dial(options)
             && !matches!(error, DialError::DialPeerConditionFalse(_))
         {
@@ -445,21 +503,23 @@ impl Loop {
                 self.finding.insert(query, Finding { found });
             }
             Command::Announce { keys } => {
-                let channels = &self.channel_keys;
-                let stays = |key: &[u8; 32]| keys.contains(key) || channels.contains(key);
-                let gone = self.announced.keys().filter(|key| !stays(key)).copied().collect();
-                self.announce_other(keys, gone);
+                self.release_keys = keys;
+                self.announce_other();
             }
             Command::Channels { channels } => {
-                let keys = self.gossip.set(&mut self.swarm.behaviour_mut().gossip, channels);
-                let gone = self.channel_keys.difference(&keys).copied().collect();
-                self.channel_keys.clone_from(&keys);
-                self.announce_other(keys, gone);
+                self.channel_keys = self.gossip.set(&mut self.swarm.behaviour_mut().gossip, channels);
+                self.announce_other();
             }
             Command::TellChannel { channel, sequence, head } => {
                 self.gossip.publish(&mut self.swarm.behaviour_mut().gossip, &channel, sequence, head);
             }
             Command::Hear { heard } => self.gossip.listen(heard),
+            Command::Reachability(reply) => {
+                let _ = reply.send(self.swarm.behaviour().reached.report());
+            }
+            Command::Figures(reply) => {
+                let _ = reply.send(self.figures());
+            }
             Command::Status(reply) => {
                 let _ = reply.send(self.status());
             }
@@ -467,20 +527,20 @@ impl Loop {
     }
 
     fn note(&mut self, peer: PeerId, offence: Offence) {
+        self.counted.note(offence);
         if self.swarm.behaviour_mut().gate.note(peer, offence) {
             tracing::warn!(%peer, ?offence, "a peer is banned for a day");
+            self.counted.bans += 1;
             self.swarm.behaviour_mut().kad.remove_peer(&peer);
             let _ = self.swarm.disconnect_peer_id(peer);
         }
     }
 
-    fn announce_other(&mut self, keys: HashSet<[u8; 32]>, gone: Vec<[u8; 32]>) {
-        for key in gone {
-            self.announced.remove(&key);
+    /// Other releases or channels are here now.
+    fn announce_other(&mut self) {
+        let keys = self.release_keys.union(&self.channel_keys).copied().collect();
+        for key in self.announcer.set(&keys) {
             self.swarm.behaviour_mut().kad.stop_providing(&RecordKey::new(&key));
-        }
-        for key in keys {
-            self.announced.entry(key).or_insert(None);
         }
         self.announce();
     }
@@ -493,7 +553,7 @@ impl Loop {
     /// Whom somebody is told of who asks for the sharers of a release; none where this node does not share it itself. The
     /// asker is one of them from now on.
     fn sharers_of(&mut self, key: [u8; 32], asker: PeerId) -> Option<Vec<PeerAt>> {
-        if !self.announced.contains_key(&key) && !self.sharers.knows(&key) {
+        if !self.announcer.has(&key) && !self.sharers.knows(&key) {
             return None;
         }
         let (within, addresses) = self.whereabouts(&asker)?;
@@ -502,24 +562,25 @@ impl Loop {
         Some(told)
     }
 
-    /// Sends out the announcements that are due, as many as may be under way.
+    /// Sends out announcements that are due.
     fn announce(&mut self) {
-        let due = |at: &Option<Instant>| at.is_none_or(|at| at.elapsed() >= ANNOUNCE_AGAIN);
-        let room = MOST_ANNOUNCING.saturating_sub(self.announcing.len());
-        let next: Vec<_> = self.announced.iter().filter(|(_, at)| due(at)).map(|(key, _)| *key).take(room).collect();
-        for key in next {
-            self.announced.insert(key, Some(Instant::now()));
-            if let Ok(query) = self.swarm.behaviour_mut().kad.start_providing(RecordKey::new(&key)) {
-                self.announcing.insert(query, key);
-            }
-        }
+        let addresses: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
+        let listening = || self.swarm.listeners().filter(|a| is_local(&self.config) && !is_relayed(a)).cloned();
+        let addresses = if addresses.is_empty() { listening().collect() } else { addresses };
+        self.announcer.go_on(&mut self.swarm.behaviour_mut().kad, &addresses);
     }
 
     fn tick(&mut self) {
-        for (peer, address) in self.config.bootstrap.clone() {
+        for (peer, address) in [self.config.bootstrap.clone(), self.config.relays.clone()].concat() {
             self.dial(peer, vec![address]);
         }
         self.swarm.behaviour_mut().kad.store_mut().tidy(Instant::now());
+        // Who was near a key when few were known need not be among its nearest.
+        let known: usize = self.swarm.behaviour_mut().kad.kbuckets().map(|bucket| bucket.num_entries()).sum();
+        if known >= self.known.saturating_mul(2).max(2) {
+            self.known = known;
+            self.announcer.again();
+        }
         self.announce();
         self.sharers.tidy(Instant::now());
         if self.saved.elapsed() >= SAVING {
@@ -539,6 +600,37 @@ impl Loop {
         }))
     }
 
+    /// How many nodes the hash table has, as far as can be guessed.
+    fn nodes(&mut self) -> u64 {
+        let me = kad::KBucketKey::from(*self.swarm.local_peer_id());
+        let buckets = self.swarm.behaviour_mut().kad.kbuckets();
+        let near = |bucket: kad::KBucketRef<'_, _, _>| {
+            bucket.iter().map(|entry| me.distance(entry.node.key).0).collect::<Vec<_>>()
+        };
+        doctor::nodes(buckets.flat_map(near).collect())
+    }
+
+    fn figures(&mut self) -> Figures {
+        let Status { peers, banned, routing, nodes, announcing, unannounced, .. } = self.status();
+        let behaviour = self.swarm.behaviour_mut();
+        let reached = behaviour.reached.report();
+        let (told, untold) = (self.announcer.counts().2, self.announcer.counts().3);
+        let store = behaviour.kad.store_mut();
+        let counted = Counted {
+            refused_connections: behaviour.gate.refused,
+            refused_streams: behaviour.streams.refused + behaviour.asks.refused,
+            refused_records: store.refused,
+            told,
+            untold,
+            refused_as_relay: behaviour.reached.relaying.refused,
+            circuits: behaviour.reached.relaying.led,
+            ..self.counted.clone()
+        };
+        let records = store.counts();
+        let banned = banned.len();
+        Figures { counted, peers, banned, routing, nodes, announcing, unannounced, records, reached }
+    }
+
     fn status(&mut self) -> Status {
         let mut peers: Vec<Peer> = self.peers.values().cloned().collect();
         peers.sort_by_key(|a| a.id);
@@ -547,7 +639,9 @@ impl Loop {
             announced: self.swarm.external_addresses().cloned().collect(),
             banned: self.swarm.behaviour().gate.bans(),
             routing: self.swarm.behaviour_mut().kad.kbuckets().map(|bucket| bucket.num_entries()).sum(),
-            announcing: self.announced.len(),
+            nodes: self.nodes(),
+            announcing: self.announcer.counts().0,
+            unannounced: self.announcer.counts().1,
             peers,
             sent_bytes: 0,
         }
@@ -568,17 +662,21 @@ impl Loop {
                 if !matches!(error, DialError::DialPeerConditionFalse(_)) =>
             {
                 tracing::debug!(%peer, %error, "not reached");
+                self.counted.failed_dials += 1;
                 self.dialled(peer, Some(&error));
             }
             SwarmEvent::NewListenAddr { address, .. } => {
                 tracing::info!(%address, "the swarm listens");
                 // An address of this machine that the whole world can reach is one to be told.
-                if reach(&address) == Reach::Everywhere {
+                if ip_of(&address).is_some() && reach(&address) == Reach::Everywhere && !is_relayed(&address) {
                     self.swarm.add_external_address(address);
                 }
             }
             SwarmEvent::ExpiredListenAddr { address, .. } => self.swarm.remove_external_address(&address),
-            SwarmEvent::ListenerClosed { reason: Err(error), .. } | SwarmEvent::ListenerError { error, .. } => {
+            SwarmEvent::ListenerClosed { reason: Err(error), addresses, .. } if !addresses.iter().all(is_relayed) => {
+                tracing::error!(%error, "the swarm listens no longer at one of its addresses");
+            }
+            SwarmEvent::ListenerError { error, .. } => {
                 tracing::error!(%error, "the swarm listens no longer at one of its addresses");
             }
             SwarmEvent::Behaviour(event) => self.behaviour(event),
@@ -593,8 +691,32 @@ impl Loop {
         if !inbound {
             self.book.met(peer, bare(address.clone()), book::now());
         }
-        self.peers.insert(id, Peer { id: peer, address, inbound, agent: None, round_trip: None });
-        self.dialled(peer, None);
+        let relayed = is_relayed(&address) || is_relayed(local_address(endpoint));
+        self.peers.insert(id, Peer { id: peer, address, inbound, relayed, agent: None, round_trip: None });
+        let direct = self.peers.values().any(|known| known.id == peer && !known.relayed);
+        if direct {
+            self.unpunched.remove(&peer);
+        }
+        if direct || self.unpunched.contains(&peer) {
+            self.punching.remove(&peer);
+            self.dialled(peer, None);
+        } else {
+            self.punching.entry(peer).or_insert_with(|| Instant::now() + PUNCHING);
+        }
+    }
+
+    /// Whoever was not reached directly in time is taken through the relay.
+    fn beat(&mut self) {
+        let now = Instant::now();
+        let late: Vec<_> = self.punching.iter().filter(|(_, until)| **until <= now).map(|(peer, _)| *peer).collect();
+        for peer in late {
+            self.punching.remove(&peer);
+            if self.unpunched.len() >= MOST_UNPUNCHED {
+                self.unpunched.clear();
+            }
+            self.unpunched.insert(peer);
+            self.dialled(peer, None);
+        }
     }
 
     fn behaviour(&mut self, event: BehaviourEvent) {
@@ -616,6 +738,22 @@ impl Loop {
                     self.note(propagation_source, offence);
                 }
             }
+            BehaviourEvent::Reached(standing) => self.stand(standing),
+            BehaviourEvent::Tested(autonat::v2::client::Event { tested_addr, result, .. }) => {
+                let result = result.map_err(|error| error.to_string());
+                self.swarm.behaviour_mut().reached.tested(tested_addr, result);
+            }
+            BehaviourEvent::Relay(event) => relaying::count(&event, &mut self.swarm.behaviour_mut().reached.relaying),
+            BehaviourEvent::Relayed(relay::client::Event::ReservationReqAccepted { relay_peer_id, .. }) => {
+                self.swarm.behaviour_mut().reached.reserved(relay_peer_id);
+            }
+            BehaviourEvent::Punch(dcutr::Event { remote_peer_id: peer, result }) => {
+                tracing::debug!(%peer, ?result, "punching a hole");
+                self.swarm.behaviour_mut().reached.punched(result.is_ok());
+                if result.is_err() && self.punching.remove(&peer).is_some() {
+                    self.dialled(peer, None);
+                }
+            }
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
                 for (peer, address) in found.into_iter().take(MOST_NEIGHBOURS) {
                     if peer != *self.swarm.local_peer_id() && self.peers.len() < MOST_NEIGHBOURS {
@@ -627,8 +765,20 @@ impl Loop {
         }
     }
 
+    /// A node that nobody reaches is no part of the hash table: it would only be waited for.
+    fn stand(&mut self, standing: Standing) {
+        let mode = match (self.config.role, standing) {
+            (Role::Leaf, _) => return,
+            (_, Standing::Relayed | Standing::Unreached) if !is_local(&self.config) => kad::Mode::Client,
+            _ => kad::Mode::Server,
+        };
+        self.swarm.behaviour_mut().kad.set_mode(Some(mode));
+    }
+
     fn identified(&mut self, connection: ConnectionId, peer: PeerId, info: identify::Info) {
         let Some(known) = self.peers.get_mut(&connection) else { return };
+        let reached = &mut self.swarm.behaviour_mut().reached;
+        reached.identified(peer, connection, &known.address, known.inbound, &info);
         known.agent = Some(info.agent_version.chars().filter(|c| !c.is_control()).take(60).collect());
         let believed = reach(&known.address);
         // An inbound connection's own address is a port that nobody listens on.
@@ -640,8 +790,10 @@ impl Loop {
             return;
         }
         for address in dialled.into_iter().map(bare).chain(learnt) {
-            if is_dialable(&address) {
-                self.swarm.behaviour_mut().kad.add_address(&peer, address);
+            let me = *self.swarm.local_peer_id();
+            let kad = &mut self.swarm.behaviour_mut().kad;
+            if is_dialable(&address) && table::may_enter(kad, me, peer, &address) {
+                kad.add_address(&peer, address);
             }
         }
     }
@@ -651,7 +803,7 @@ impl Loop {
         let (id, kad) = (ConnectionId::new_unchecked(0), &mut self.swarm.behaviour_mut().kad);
         let known = kad.handle_pending_outbound_connection(id, Some(peer), &[], Endpoint::Dialer).unwrap_or_default();
         let local = is_local(&self.config);
-        let believed = |a: &Multiaddr| is_dialable(a) && (local || reach(a) == Reach::Everywhere);
+        let believed = |a: &Multiaddr| is_route(a) && (local || reach(a) == Reach::Everywhere);
         known.into_iter().map(bare).filter(believed).take(MOST_ADDRESSES).collect()
     }
 
@@ -660,43 +812,73 @@ impl Loop {
             // The library has checked that the provider is the one who sent it.
             kad::Event::InboundRequest { request: kad::InboundRequest::AddProvider { record: Some(mut record) } } => {
                 record.addresses =
-                    std::mem::take(&mut record.addresses).into_iter().map(bare).filter(is_dialable).collect();
-                let _ = self.swarm.behaviour_mut().kad.store_mut().add_provider(record);
+                    std::mem::take(&mut record.addresses).into_iter().map(bare).filter(is_route).collect();
+                let store = self.swarm.behaviour_mut().kad.store_mut();
+                if store.may_bring(record.provider, 1) {
+                    let _ = store.add_provider(record);
+                }
+            }
+            // A list of keys that its sender provides. Nothing else is kept for others.
+            kad::Event::InboundRequest { request: kad::InboundRequest::PutRecord { source, record: Some(record), .. } } => {
+                self.listed(source, &record);
             }
             kad::Event::RoutingUpdated { is_new_peer: true, .. }
                 // Whoever comes first opens the table; what waits to be announced can be now.
                 if self.swarm.behaviour_mut().kad.kbuckets().map(|b| b.num_entries()).sum::<usize>() == 1 => {
                     let _ = self.swarm.behaviour_mut().kad.bootstrap();
-                    for at in self.announced.values_mut() {
-                        *at = None;
-                    }
+                    self.announcer.again();
                     self.announce();
                 }
-            kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
-                match result {
-                    kad::QueryResult::GetProviders(Ok(kad::GetProvidersOk::FoundProviders { providers, .. })) => {
-                        for peer in providers {
-                            let addresses = self.addresses_in_query(peer);
-                            if let Some(finding) = self.finding.get(&id) {
-                                // If nobody takes them, there are enough.
-                                let _ = finding.found.try_send((peer, addresses));
-                            }
+            kad::Event::OutboundQueryProgressed { id, result, step, stats } => {
+                if step.last {
+                    self.counted.questions += u64::from(stats.num_requests());
+                }
+                let me = *self.swarm.local_peer_id();
+                let kad = &mut self.swarm.behaviour_mut().kad;
+                if self.announcer.progressed(id, &result, step.last, me, kad) {
+                    return self.announce();
+                }
+                if let kad::QueryResult::GetProviders(Ok(found)) = result
+                    && let kad::GetProvidersOk::FoundProviders { providers, .. } = found
+                {
+                    for peer in providers {
+                        let addresses = self.addresses_in_query(peer);
+                        if let Some(finding) = self.finding.get(&id) {
+                            // If nobody takes them, there are enough.
+                            let _ = finding.found.try_send((peer, addresses));
                         }
                     }
-                    kad::QueryResult::StartProviding(Err(error)) => {
-                        tracing::debug!(%error, "an announcement did not reach its nodes");
-                    }
-                    _ => {}
                 }
                 if step.last {
                     self.finding.remove(&id);
-                    if self.announcing.remove(&id).is_some() {
-                        self.announce();
-                    }
                 }
             }
             _ => {}
         }
+    }
+}
+
+impl Loop {
+    /// A peer says that it has all these.
+    fn listed(&mut self, peer: PeerId, record: &kad::Record) {
+        let Some((keys, addresses)) = announce::read(record) else { return };
+        let store = self.swarm.behaviour_mut().kad.store_mut();
+        if !store.may_bring(peer, keys.len()) {
+            return;
+        }
+        let addresses: Vec<Multiaddr> = addresses.into_iter().map(bare).filter(is_route).collect();
+        for key in keys {
+            let record = kad::ProviderRecord::new(RecordKey::new(&key), peer, addresses.clone());
+            let _ = store.add_provider(record);
+        }
+    }
+}
+
+/// The address on this side, where the peer came to us.
+fn local_address(endpoint: &ConnectedPoint) -> &Multiaddr {
+    match endpoint {
+        ConnectedPoint::Listener { local_addr, .. } => local_addr,
+        ConnectedPoint::Dialer { address, .. } => address,
     }
 }
 
@@ -717,7 +899,7 @@ fn dial_error(error: &DialError) -> String {
 }
 
 /// The innermost cause of an error.
-fn cause(error: &dyn std::error::Error) -> String {
+pub(crate) fn cause(error: &dyn std::error::Error) -> String {
     let mut inner = error;
     while let Some(next) = inner.source() {
         inner = next;

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use crate::net::Shelf;
 use crate::share::Share;
 use crate::streams::Inbound;
+use crate::traffic::Traffic;
 use crate::wire::{self, Answer, MAX_GROUPS, MAX_RUNS, Request, Run};
 
 /// How long a stream may be open without a request.
@@ -39,6 +40,7 @@ pub(crate) struct Uploads {
     spare: Mutex<Vec<Vec<u8>>>,
     /// Bytes sent.
     pub sent: AtomicU64,
+    pub traffic: Arc<Traffic>,
 }
 
 impl Uploads {
@@ -125,8 +127,11 @@ impl Uploads {
                 }
                 match self.groups(blob, ranges).await {
                     Found::Whole(encoded) => {
-                        wire::send(stream, &Answer::Bytes(encoded.encoder.bytes())).await?;
-                        self.stream(stream, peer, encoded).await
+                        let bytes = encoded.encoder.bytes();
+                        wire::send(stream, &Answer::Bytes(bytes)).await?;
+                        self.stream(stream, encoded).await?;
+                        self.traffic.sent(peer, blob, bytes);
+                        Ok(())
                     }
                     Found::Partly(runs) => wire::send(stream, &Answer::NotHere(Run::list(&runs))).await,
                     Found::Not => {

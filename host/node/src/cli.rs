@@ -98,7 +98,14 @@ pub enum NodeCommand {
     /// Keep the works of a channel here, and give them to others.
     Mirror(MirrorArgs),
     /// Show who is in the swarm, and how this node is found there.
-    Peers,
+    Peers {
+        /// Who shares this work, and what went from and to each of them: its id or slug.
+        #[arg(long, value_name = "WORK")]
+        work: Option<String>,
+    },
+    /// Look into how this node is part of the swarm.
+    #[command(subcommand)]
+    Net(Network),
     /// List orders, the newest first.
     Orders {
         /// At most so many.
@@ -119,6 +126,17 @@ pub enum NodeCommand {
     /// Verify every stored byte and the log's chain; `fondaco check --deep` calls this.
     #[command(hide = true)]
     DeepCheck,
+}
+
+/// `fondaco net`.
+#[derive(Subcommand, Clone, Debug, Serialize, Deserialize)]
+pub enum Network {
+    /// Examine whether others reach this node, how, and say what to do where they do not.
+    Doctor {
+        /// How long to wait for what is not known yet.
+        #[arg(long, default_value = "25s", value_name = "TIME")]
+        wait: fondaco_schemas::Span,
+    },
 }
 
 /// `fondaco init`.

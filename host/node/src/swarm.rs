@@ -8,7 +8,7 @@ use std::time::Duration;
 use fondaco_fetch::Reach;
 use fondaco_market::Market;
 use fondaco_net::{Answered, Question, answer_pages, answer_releases};
-use fondaco_net::{Config, Future, Limits, Multiaddr, Net, PeerId, Role, Shelf, Web};
+use fondaco_net::{Config, Future, Limits, Multiaddr, Net, PeerId, RelayLimits, Role, Shelf, Web};
 use fondaco_schemas::origin::HostName;
 use fondaco_schemas::{BlobHash, Deployment, Link, Release, ReleaseId, Work, network};
 use tokio::sync::watch;
@@ -41,6 +41,14 @@ pub fn config(deployment: &Deployment, data: &Path) -> Done<Config> {
         role: match given.role {
             network::Role::Leaf => Role::Leaf,
             network::Role::Full => Role::Full,
+            network::Role::Relay => Role::Relay,
+        },
+        relays: given.relays.iter().map(bootstrap).collect::<Done<_>>()?,
+        relay: RelayLimits {
+            reservations: given.relay.reservations,
+            circuits: given.relay.circuits,
+            circuit_bytes: given.relay.circuit_bytes.get(),
+            circuit_time: given.relay.circuit_time.duration(),
         },
         mdns: given.mdns,
         allow: (!allow.is_empty()).then_some(allow),
@@ -173,6 +181,15 @@ impl Node {
         };
         Links(Some(addresses.iter().map(Multiaddr::to_string).collect()), self.own_web_seed())
     }
+}
+
+/// The swarm's figures for `/metrics`.
+pub fn metrics(net: Net) -> fondaco_gateway::MoreMetrics {
+    Box::new(move || {
+        let net = net.clone();
+        // A swarm that is being stopped has none.
+        Box::pin(async move { net.metrics().await.unwrap_or_default() })
+    })
 }
 
 /// Makes links; none where the node is part of no swarm.

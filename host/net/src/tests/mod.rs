@@ -1,10 +1,12 @@
 //! Several nodes in one process, over real sockets on loopback: honest ones, and ones that are not.
 
+mod announced;
 mod ask;
 mod bad;
 mod channels;
 mod finding;
 mod reading;
+mod reached;
 mod transfer;
 mod web;
 

@@ -3,6 +3,7 @@
 mod audit;
 mod channels;
 mod check;
+mod doctor;
 mod init;
 mod keys;
 mod offers;
@@ -13,7 +14,7 @@ mod swarm;
 mod up;
 mod works;
 
-use crate::cli::NodeCommand;
+use crate::cli::{Network, NodeCommand};
 use crate::fail::Done;
 use crate::node::Node;
 use crate::out::Out;
@@ -40,7 +41,9 @@ pub async fn run(node: &Node, command: NodeCommand, json: bool, out: &Out) -> Do
         NodeCommand::Follow(args) => channels::follow(node, &args, json, out).await,
         NodeCommand::Unfollow { channel } => channels::unfollow(node, &channel, json, out).await,
         NodeCommand::Mirror(args) => channels::mirror(node, &args, json, out).await,
-        NodeCommand::Peers => swarm::peers(node, json, out).await,
+        NodeCommand::Peers { work: None } => swarm::peers(node, json, out).await,
+        NodeCommand::Peers { work: Some(work) } => swarm::sharers(node, &work, json, out).await,
+        NodeCommand::Net(Network::Doctor { wait }) => doctor::doctor(node, wait.duration(), json, out).await,
         NodeCommand::Orders { limit } => works::orders(node, limit, json, out).await,
         NodeCommand::Plugin(args) => plugin::run(node, args, json, out).await,
         NodeCommand::Status => check::status(node, json, out).await,

@@ -39,6 +39,10 @@ pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
         let (fetches, market, web) = (node.fetches.clone(), node.market.clone(), node.web()?);
         node.market.set_bringer(Some(Arc::new(fetches::FromSwarm { fetches, net, web, market })));
     }
+    let gateway = match node.swarm.get().cloned() {
+        Some(net) => gateway.with_metrics(swarm::metrics(net)),
+        None => gateway,
+    };
     let stopped = node.stopping.subscribe();
     // Before anybody is told that the node is up: from then on it may be told to stop.
     let mut signals = Signals::new()?;

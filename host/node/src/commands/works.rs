@@ -71,7 +71,8 @@ pub async fn unpublish(node: &Node, work: &str, json: bool, out: &Out) -> Done {
     Ok(())
 }
 
-async fn find(node: &Node, text: &str) -> Done<Work> {
+/// A work of this node, by its id or slug.
+pub async fn find(node: &Node, text: &str) -> Done<Work> {
     let publisher = crate::node::load_key(&node.folder.publisher_key(&node.deployment))?.public();
     let id = work_id(text, publisher).map_err(Fail::usage)?;
     let found = node.market.ledger().work(&id).await?;
