@@ -74,7 +74,7 @@ fn main() -> ExitCode {
 fn log(verbose: u8, is_node: bool) -> Result<(), String> {
     let level = match (verbose, is_node) {
         (0, false) => "warn,plugin=info,libp2p_kad=error",
-        (0, true) => "info,libp2p_swarm=warn,libp2p_kad=error",
+        (0, true) => "info,libp2p_swarm=warn,libp2p_kad=error,libp2p_autonat=error",
         (1, _) => "debug,wasmtime=info,hyper=info",
         _ => "trace",
     };

@@ -1,9 +1,10 @@
-//! The project's own tasks, behind the aliases of `.cargo/config.toml`: `cargo demo`, `cargo verify`, `cargo figures`.
+//! The project's own tasks, behind the aliases of `.cargo/config.toml`: `cargo demo`, `cargo verify`, `cargo figures`,
+//! `cargo lab`.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use fondaco_tests::tasks::{demo, figures, verify};
+use fondaco_tests::tasks::{demo, figures, lab, verify};
 
 #[derive(Parser)]
 #[command(bin_name = "cargo")]
@@ -20,6 +21,9 @@ enum Task {
     Verify(verify::Options),
     /// Run the benchmarks, and print what they measure
     Figures(figures::Options),
+    /// Many nodes on one machine, and a simulation of more
+    #[command(subcommand)]
+    Lab(lab::Options),
 }
 
 fn main() -> ExitCode {
@@ -27,6 +31,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Verify(options) => verify::run(&options),
         Task::Figures(options) => figures::run(&options),
+        Task::Lab(options) => lab::run(&options),
     };
     match done {
         Ok(code) => code,
