@@ -24,9 +24,9 @@ use crate::pex::At;
 use crate::plan::{Piece, Plan, SourceId};
 use crate::reader::Reader;
 use crate::source::{Ended, Source};
+use crate::traffic::Traffic;
 use crate::web::{Web, WebSeed, WebSource};
 use crate::wire::{self, Answer, Request};
-use crate::traffic::Traffic;
 
 /// How often a source is tried that broke, and how long is waited before the second try; then twice as long each time.
 const TRIES: u32 = 5;

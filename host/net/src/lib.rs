@@ -27,11 +27,11 @@ mod pex;
 mod plan;
 mod providers;
 mod rate;
+mod reach;
 mod reader;
+mod relaying;
 mod runs;
 mod share;
-mod reach;
-mod relaying;
 mod source;
 mod streams;
 mod swarm;
@@ -51,10 +51,10 @@ pub use fetch::{Fetch, Fetched, SourceState, SourceStatus, Want, Who};
 pub use gossip::{Heard, MAX_CHANNELS};
 pub use libp2p::{Multiaddr, PeerId};
 pub use net::{Future, Net, Peer, Shelf, Status, address_of, book_in, peer_id};
+pub use reach::{Nat, Place, Reachability, Standing, Tested, Tried};
 pub use reader::Reader;
 pub use share::Timed;
 pub use web::{Web, WebSeed};
-pub use reach::{Nat, Place, Reachability, Standing, Tested, Tried};
 
 /// The transfer protocol.
 pub(crate) const BLOB: libp2p::StreamProtocol = libp2p::StreamProtocol::new("/fondaco/blob/1");

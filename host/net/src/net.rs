@@ -162,6 +162,8 @@ impl Net {
     /// How long a source may bring nothing.
     pub(crate) fn slow_time(&self) -> Duration {
         self.0.slow.0
+    }
+
     pub(crate) fn traffic(&self) -> Arc<Traffic> {
         Arc::clone(&self.0.uploads.traffic)
     }

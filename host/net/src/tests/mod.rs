@@ -5,8 +5,8 @@ mod ask;
 mod bad;
 mod channels;
 mod finding;
-mod reading;
 mod reached;
+mod reading;
 mod transfer;
 mod web;
 

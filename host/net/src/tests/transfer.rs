@@ -206,7 +206,8 @@ async fn much_is_carried_over_tcp_and_where_that_leads_nowhere_over_what_there_i
         let buyer = Node::at("").await;
         buyer.net.connect(peer, quic.clone()).await.unwrap();
         let begin = std::time::Instant::now();
-        let fetched = buyer.net.fetch(vec![want.clone()], None, vec![(peer, vec![wrong.clone()])]).done().await.unwrap();
+        let fetched =
+            buyer.net.fetch(vec![want.clone()], None, vec![(peer, vec![wrong.clone()])]).done().await.unwrap();
         assert_eq!(fetched.bytes, want.size, "{wrong}");
         assert!(begin.elapsed() < Duration::from_secs(10), "{wrong}: {:?}", begin.elapsed());
         assert_eq!(ways(&buyer).await, [false], "{wrong}");
