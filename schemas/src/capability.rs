@@ -32,7 +32,7 @@ pub enum Capability {
     Catalogue,
     /// To sell: orders, payments, libraries.
     Commerce,
-    /// To search through the installed providers and peers.
+    /// To search through the installed providers.
     Discovery,
     /// To call web services, on named hosts.
     Http,
@@ -40,13 +40,15 @@ pub enum Capability {
     Keys,
     /// To send mail through the deployment's relay.
     Mail,
+    /// To search at other nodes too.
+    Peers,
     /// To keep data of its own, up to a quota.
     Storage,
 }
 
 impl Capability {
     /// All of them, by name.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Assets,
         Self::Blobs,
         Self::Campaigns,
@@ -56,6 +58,7 @@ impl Capability {
         Self::Http,
         Self::Keys,
         Self::Mail,
+        Self::Peers,
         Self::Storage,
     ];
 
@@ -71,6 +74,7 @@ impl Capability {
             Self::Http => "http",
             Self::Keys => "keys",
             Self::Mail => "mail",
+            Self::Peers => "peers",
             Self::Storage => "storage",
         }
     }
@@ -83,10 +87,11 @@ impl Capability {
             Self::Campaigns => "show campaigns and pass on people's actions",
             Self::Catalogue => "read the catalogue of works",
             Self::Commerce => "take orders, start payments and open libraries",
-            Self::Discovery => "search, also through other plugins and peers",
+            Self::Discovery => "search through other plugins",
             Self::Http => "call the web services named",
             Self::Keys => "sign and seal with keys that stay with the node",
             Self::Mail => "send mail through your relay",
+            Self::Peers => "search at other nodes, which learn the words and that they come from this node",
             Self::Storage => "keep data of its own",
         }
     }

@@ -43,11 +43,21 @@ role = "leaf"
 relays = []
 mdns = true
 allow = []
+trusted = []
+private-web-seeds = true
 [network.relay]
 reservations = 8
 circuits = 4
 circuit-bytes = "1MiB"
 circuit-time = "30s"
+[network.search]
+answers = true
+rate = 2
+ask = "everyone"
+peers = 16
+[network.receipts]
+give = true
+take = true
 [network.limits]
 connections = 100
 connections-per-address = 4
@@ -55,6 +65,10 @@ memory = "512MiB"
 uploads = 8
 streams-per-peer = 4
 upload-rate = "2MiB"
+[[network.limits.schedule]]
+from = "08:00"
+to = "20:00"
+upload-rate = "1MiB"
 [shop]
 storefront = "org.nightowl.shelf"
 search = ["org.fondaco.search-index"]

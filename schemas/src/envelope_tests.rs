@@ -17,6 +17,7 @@ fn release() -> Release {
         files: vec![],
         offers: vec![],
         metadata: "{}".into(),
+        home: None,
     }
 }
 

@@ -8,6 +8,7 @@ pub mod channel_link;
 pub mod deployment;
 pub mod entitlement;
 pub mod envelope;
+pub mod finding;
 pub mod id;
 pub mod link;
 pub mod lock;
@@ -17,6 +18,7 @@ pub mod money;
 pub mod network;
 pub mod origin;
 pub mod problem;
+pub mod receipt;
 pub mod registry;
 pub mod trust_file;
 pub mod work;
@@ -36,9 +38,10 @@ pub use measure::{ByteSize, Span};
 pub use money::{Asset, Money};
 pub use origin::{HostName, Hosts, Origin};
 pub use problem::{Problem, Problems};
+pub use receipt::Receipt;
 pub use registry::{Registry, RegistryName};
 pub use trust_file::TrustFile;
-pub use work::{Credit, FileInfo, FileRole, Offer, Release, Split, Terms, Work, WorkKind};
+pub use work::{Credit, FileInfo, FileRole, Home, Offer, Release, Split, Terms, Work, WorkKind};
 pub use work_file::WorkFile;
 
 #[cfg(test)]

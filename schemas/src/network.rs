@@ -7,6 +7,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::finding::{ReceiptRules, SearchRules};
 use crate::problem::Table;
 use crate::{ByteSize, Span};
 
@@ -37,6 +38,12 @@ pub struct Network {
     /// Take bytes also from web seeds on this node's own network, and not only from the public Internet.
     #[serde(rename = "private-web-seeds")]
     pub private_web_seeds: bool,
+    /// Ids of nodes that are trusted with what is searched for here, besides those of `allow` and `bootstrap`.
+    pub trusted: Vec<NodeId>,
+    /// Searches of and at other nodes.
+    pub search: SearchRules,
+    /// Receipts for what nodes delivered to each other.
+    pub receipts: ReceiptRules,
     /// What other nodes may take up.
     pub limits: NetworkLimits,
 }
@@ -54,6 +61,9 @@ impl Default for Network {
             mdns: false,
             allow: Vec::new(),
             private_web_seeds: false,
+            trusted: Vec::new(),
+            search: SearchRules::default(),
+            receipts: ReceiptRules::default(),
             limits: NetworkLimits::default(),
         }
     }
@@ -260,6 +270,9 @@ impl Network {
             mdns: t.flag("mdns").unwrap_or(false),
             allow: t.list("allow"),
             private_web_seeds: t.flag("private-web-seeds").unwrap_or(false),
+            trusted: t.list("trusted"),
+            search: t.table("search", SearchRules::read).unwrap_or_default(),
+            receipts: t.table("receipts", ReceiptRules::read).unwrap_or_default(),
             limits: t.table("limits", NetworkLimits::read).unwrap_or_default(),
         }
     }

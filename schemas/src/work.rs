@@ -7,7 +7,8 @@ use minicbor::{Decode, Encode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{BlobHash, Money, ReleaseId, WorkId};
+use crate::deployment::BaseUrl;
+use crate::{BlobHash, Money, PublicKey, ReleaseId, WorkId};
 
 /// What a work is.
 #[derive(
@@ -248,6 +249,32 @@ pub struct Release {
     /// schema.org JSON-LD for what the fields above do not say; `{}` where nothing.
     #[n(13)]
     pub metadata: String,
+    /// Where it comes from; absent in releases of publishers without a shop of their own, and in old ones.
+    #[n(14)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<Home>,
+}
+
+/// Where a release comes from: its files may come from anybody, licences come from here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Encode, Decode)]
+#[cbor(map)]
+pub struct Home {
+    /// The key of the publisher's node: who it is in the swarm, and to whom receipts go.
+    #[n(0)]
+    pub node: PublicKey,
+    /// The address of its shop, without a `/` at its end; absent where the operator named none.
+    #[n(1)]
+    pub shop: Option<String>,
+}
+
+impl Home {
+    /// The page of a work in the publisher's shop. Nothing where the shop's address is none that people may be sent to.
+    pub fn page_of(&self, work: &WorkId) -> Option<String> {
+        let shop = self.shop.as_deref()?;
+        // What a publisher says is put into pages: it must be what an operator could write as `base-url`.
+        let shop: BaseUrl = shop.parse().ok()?;
+        Some(format!("{shop}/works/{work}"))
+    }
 }
 
 impl Release {
@@ -277,4 +304,23 @@ pub struct Work {
     /// What was signed.
     #[serde(flatten)]
     pub release: Release,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_are_led_to_a_shop_and_to_nothing_else() {
+        let work = WorkId::new(PublicKey::new([7; 32]), "owl").unwrap();
+        let page = |shop: &str| Home { node: PublicKey::new([1; 32]), shop: Some(shop.into()) }.page_of(&work);
+        assert_eq!(page("https://a.example/b"), Some(format!("https://a.example/b/works/{work}")));
+        assert_eq!(page("http://127.0.0.1:8080"), Some(format!("http://127.0.0.1:8080/works/{work}")));
+        for bad in
+            ["", "https://", "https:///x", "javascript:alert(1)", "https://a b", "https://a\"onload=", "ftp://a", "//a"]
+        {
+            assert_eq!(page(bad), None, "{bad}");
+        }
+        assert_eq!(Home { node: PublicKey::new([1; 32]), shop: None }.page_of(&work), None);
+    }
 }

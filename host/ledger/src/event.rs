@@ -7,7 +7,7 @@ use fondaco_schemas::{EntitlementId, Offer, OrderId, PaymentId, Release, Release
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{base64, cbor64, exact};
-use crate::{Closing, Ending, EntitlementBody, Error, PaymentEvent, PluginChange, Result, TrustSeen};
+use crate::{Closing, Ending, EntitlementBody, Error, PaymentEvent, PluginChange, ReceiptTaken, Result, TrustSeen};
 
 macro_rules! events {
     ($($name:ident = $kind:literal,)*) => {
@@ -49,6 +49,7 @@ events! {
     EntitlementEnded = "entitlement.ended",
     PluginChange = "plugin.changed",
     TrustSeen = "trust.seen",
+    ReceiptTaken = "receipt.taken",
 }
 
 /// A verified release entered the catalogue.

@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::codec::{count, int};
 use crate::event::Event;
 use crate::schema::PROJECTIONS;
-use crate::{Error, Ledger, Result, catalogue, entitlement, order, payment, plugins, trust};
+use crate::{Error, Ledger, Result, catalogue, entitlement, order, payment, plugins, receipt, trust};
 
 /// Applies one event.
 pub(crate) fn apply(conn: &Connection, seq: u64, at: OffsetDateTime, event: &Event) -> Result<()> {
@@ -25,6 +25,7 @@ pub(crate) fn apply(conn: &Connection, seq: u64, at: OffsetDateTime, event: &Eve
         Event::EntitlementEnded(e) => entitlement::apply_ended(conn, e),
         Event::PluginChange(e) => plugins::apply_changed(conn, at, e),
         Event::TrustSeen(e) => trust::apply_seen(conn, e),
+        Event::ReceiptTaken(e) => receipt::apply_taken(conn, e),
     }
 }
 

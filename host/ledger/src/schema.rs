@@ -82,6 +82,12 @@ pub(crate) const STEPS: &[&str] = &[
         WHERE substr(w.work, 1, 64) = substr(works.work, 1, 64) AND w.changed <= works.changed);
     CREATE INDEX works_of_publisher ON works(substr(work, 1, 64), number);
 ",
+    "
+    CREATE TABLE receipts(
+        id BLOB PRIMARY KEY, release BLOB NOT NULL, seeder BLOB NOT NULL, downloader BLOB NOT NULL,
+        bytes INTEGER NOT NULL, delivered INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE INDEX receipts_of_downloader ON receipts(release, downloader);
+",
 ];
 
 /// The tables that are made from the log alone, children first.
@@ -97,6 +103,7 @@ pub(crate) const PROJECTIONS: &[&str] = &[
     "releases",
     "plugins",
     "trust",
+    "receipts",
 ];
 
 /// Is the linked SQLite recent enough?

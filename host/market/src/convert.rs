@@ -16,13 +16,14 @@ pub(crate) fn money(m: &domain::Money) -> types::Money {
 }
 
 /// A plugin's sum; nothing where it is none.
-pub(crate) fn read_money(m: &types::Money) -> Option<domain::Money> {
+pub fn read_money(m: &types::Money) -> Option<domain::Money> {
     let digits = !m.amount.is_empty() && m.amount.bytes().all(|b| b.is_ascii_digit());
     let minor = m.amount.parse().ok().filter(|_| digits)?;
     Some(domain::Money { minor, asset: m.asset.parse().ok()?, exponent: m.exponent })
 }
 
-pub(crate) fn kind(k: domain::WorkKind) -> types::WorkKind {
+/// A kind of work, as the plugin interface has it.
+pub fn kind(k: domain::WorkKind) -> types::WorkKind {
     use domain::WorkKind as D;
     match k {
         D::Album => types::WorkKind::Album,
@@ -34,6 +35,22 @@ pub(crate) fn kind(k: domain::WorkKind) -> types::WorkKind {
         D::PodcastEpisode => types::WorkKind::PodcastEpisode,
         D::Software => types::WorkKind::Software,
         D::Other => types::WorkKind::Other,
+    }
+}
+
+/// A kind of work, as a plugin names it.
+pub fn read_kind(k: types::WorkKind) -> domain::WorkKind {
+    use domain::WorkKind as D;
+    match k {
+        types::WorkKind::Album => D::Album,
+        types::WorkKind::Track => D::Track,
+        types::WorkKind::Video => D::Video,
+        types::WorkKind::Game => D::Game,
+        types::WorkKind::Book => D::Book,
+        types::WorkKind::NewspaperIssue => D::NewspaperIssue,
+        types::WorkKind::PodcastEpisode => D::PodcastEpisode,
+        types::WorkKind::Software => D::Software,
+        types::WorkKind::Other => D::Other,
     }
 }
 

@@ -17,7 +17,7 @@ const BATCH: u32 = 32;
 /// How often a provider may ask for the rest of a batch, all in all.
 const MOST_REPEATS: u32 = 1_000;
 /// The constant of reciprocal-rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009).
-const RRF: f32 = 60.0;
+pub(crate) const RRF: f32 = 60.0;
 /// Paid places that one provider may fill.
 const MAX_SLOTS: usize = 8;
 /// The most hits that a caller gets at once.

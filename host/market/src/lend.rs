@@ -6,8 +6,8 @@ use std::sync::Weak;
 use async_trait::async_trait;
 use fondaco_ledger::{KvEntry, KvQuota, KvWrite};
 use fondaco_runtime::wit::{
-    advocacy_types as adv, catalogue, commerce, mail, payment_types as pay, search_types as search, settings, storage,
-    types,
+    advocacy_types as adv, catalogue, commerce, mail, payment_types as pay, peers, search_types as search, settings,
+    storage, types,
 };
 use fondaco_runtime::{Caller, Context, Lent, Services};
 use fondaco_schemas::{BlobHash, HolderKey, PluginId};
@@ -169,13 +169,21 @@ impl Services for Lender {
         self.market()?.search(&Context::below(by), q).await.map_err(shown)
     }
     async fn search_peers(&self, by: &Caller, q: search::Query) -> Lent<search::Results> {
-        // A node without peers is the only one that it can ask.
-        self.search(by, q).await
+        if !by.reaches_peers {
+            return self.search(by, q).await;
+        }
+        self.market()?.search_peers(&Context::below(by), q).await.map_err(shown)
+    }
+    async fn remote(&self, _: &Caller, id: String) -> Lent<peers::Remote> {
+        self.market()?.remote(&id).map_err(shown)
     }
     async fn suggest(&self, by: &Caller, prefix: String, limit: u32) -> Lent<Vec<String>> {
         self.market()?.suggest(&Context::below(by), prefix, limit).await.map_err(shown)
     }
 
+    async fn seller(&self, _: &Caller, work: String) -> Lent<commerce::SoldBy> {
+        self.market()?.seller(&work).await.map_err(shown)
+    }
     async fn gateways(&self, by: &Caller, work: String, offer: String) -> Lent<Vec<commerce::Gateway>> {
         self.market()?.gateways(&Context::below(by), &work, &offer).await.map_err(shown)
     }

@@ -17,7 +17,9 @@ mod lend;
 pub mod media;
 mod mirror;
 mod open;
+mod peers;
 mod publish;
+mod receipts;
 mod sell;
 mod speak;
 mod theme;
@@ -31,7 +33,7 @@ use fondaco_ledger::Ledger;
 use fondaco_runtime::wit::settings;
 use fondaco_runtime::{Plugin, Services};
 use fondaco_schemas::deployment::{Brand, Shop};
-use fondaco_schemas::{PluginId, PluginKind, PublicKey};
+use fondaco_schemas::{Home, PluginId, PluginKind, PublicKey};
 use fondaco_store::Store;
 use fondaco_trust::{KeyPair, Verified};
 use time::OffsetDateTime;
@@ -39,12 +41,15 @@ use tokio::sync::Notify;
 
 pub use channel::ChannelSigned;
 pub use coming::{Bringer, Future, Incoming};
+pub use convert::{kind as wit_kind, read_kind, read_money};
 pub use deliver::{Awaited, Content, Delivered, Delivery, Proof, Refusal};
 pub use edit::{EditError, Editor};
 pub use error::{Error, words};
 pub use keys::{Library, NodeKeys, SealError, random, seal};
 pub use open::{Opener, open_file};
+pub use peers::{AllHeard, Found, Heard, Peers, PeersFuture, WAIT};
 pub use publish::{Progress, PublishOptions, Published};
+pub use receipts::ReceiptVerdict;
 pub use sell::WebhookRefusal;
 pub use theme::{Logo, Theme};
 pub use visitors::Cookie;
@@ -59,6 +64,8 @@ pub struct Parts {
     pub looks: Looks,
     /// Where people see it.
     pub base_url: String,
+    /// The same where the operator said so: what releases name as the publisher's shop.
+    pub shop: Option<String>,
     /// The blobs.
     pub store: Store,
     /// The log.
@@ -99,6 +106,10 @@ pub(crate) struct Inner {
     recording: tokio::sync::Mutex<()>,
     /// What the plugins did and is not in the log yet.
     trail: Mutex<audit::Trail>,
+    /// Other nodes, where there is a swarm.
+    peers: RwLock<Option<Arc<dyn Peers>>>,
+    /// What they found lately.
+    found: peers::Kept,
 }
 
 /// A plugin in its place.
@@ -126,9 +137,9 @@ impl Market {
         let (feeding, recording) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
         let (plugins, changed) = (RwLock::default(), Notify::new());
         let looks = RwLock::new(Arc::new(parts.looks.clone()));
-        let trail = Mutex::default();
+        let (trail, peers, found) = (Mutex::default(), RwLock::default(), peers::Kept::default());
         let coming = coming::Coming::open(parts.coming.clone());
-        Self(Arc::new(Inner { parts, looks, plugins, changed, feeding, coming, recording, trail }))
+        Self(Arc::new(Inner { parts, looks, plugins, changed, feeding, coming, recording, trail, peers, found }))
     }
 
     /// What answers a plugin's calls of the node.
@@ -203,6 +214,11 @@ impl Market {
     /// Where the public finds the node, without a `/` at its end.
     pub fn base_url(&self) -> &str {
         &self.0.parts.base_url
+    }
+
+    /// Where the releases of this node come from.
+    pub(crate) fn home(&self) -> Home {
+        Home { node: self.keys().pair().public(), shop: self.0.parts.shop.clone() }
     }
 
     /// Can the node do its work?

@@ -105,6 +105,7 @@ impl Market {
             files: Vec::new(),
             offers,
             metadata: serde_json::Value::Object(about.metadata.clone()).to_string(),
+            home: Some(self.home()),
         };
         // Held until the blobs are pinned, so that no collection takes them.
         let mut held = Vec::new();

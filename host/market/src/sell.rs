@@ -81,6 +81,17 @@ impl Market {
         Ok(fitting)
     }
 
+    /// Who sells a work: its publisher alone.
+    pub(crate) async fn seller(&self, work: &str) -> Result<commerce::SoldBy, Error> {
+        let id: WorkId = work.parse().map_err(|_| refused("this is no work"))?;
+        if *id.publisher() == self.publisher() {
+            return Ok(commerce::SoldBy::Here);
+        }
+        let work = self.ledger().work(&id).await?.ok_or(Error::NoWork(id))?;
+        let page = work.release.home.as_ref().and_then(|home| home.page_of(&work.release.work));
+        Ok(commerce::SoldBy::Elsewhere(page))
+    }
+
     /// Writes the order, with price and terms as they are now. A free offer is granted at once. `country` is what the
     /// buyer says of where they are; it is kept with the order, and nobody checks it.
     pub(crate) async fn checkout(

@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::gate::Offence;
 use crate::net::{Net, Shelf};
 use crate::rate::{Fair, Rates};
+use crate::search::{Found, Search};
 use crate::streams::{Inbound, RETRY_MS};
 use crate::swarm::Command;
 use crate::wire::{self, MAX_MESSAGE};
@@ -31,6 +32,8 @@ use crate::wire::{self, MAX_MESSAGE};
 pub const MAX_ANSWER: usize = 1 << 20;
 /// The longest question, in bytes, with what is around it.
 pub const MAX_QUESTION: usize = MAX_MESSAGE;
+/// The most receipts in one question: 16 KiB and some.
+pub const MAX_RECEIPTS: usize = 32;
 /// Streams of one peer.
 pub(crate) const STREAMS_PER_PEER: usize = 4;
 /// Conversations at once. When they are that many, others wait in the queue of streams, and behind it are refused.
@@ -73,6 +76,12 @@ pub enum Question {
     /// What time is it?
     #[n(9)]
     Time,
+    /// What is there for these words?
+    #[n(16)]
+    Search(#[n(0)] Search),
+    /// Signed receipts, for whoever is named in them or published what they are about; at most [`MAX_RECEIPTS`].
+    #[n(17)]
+    Receipts(#[n(0)] Vec<ByteVec>),
 }
 
 /// What is answered.
@@ -100,6 +109,12 @@ pub enum Answered {
     /// Milliseconds since 1970.
     #[n(9)]
     Time(#[n(0)] u64),
+    /// What was found.
+    #[n(16)]
+    Found(#[n(0)] Found),
+    /// Of each receipt: whether it need not be sent again.
+    #[n(17)]
+    Receipts(#[n(0)] Vec<bool>),
 }
 
 /// A peer and where to dial it, as it goes over the wire.
@@ -286,7 +301,6 @@ impl Answers {
                     }
                 }
                 Question::Time => Answered::Time(crate::doctor::now_ms()),
-                #[expect(unreachable_patterns, reason = "there will be other questions")]
                 other => self.shelf.answer(peer, other, most_bytes).await,
             }
         });

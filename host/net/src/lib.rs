@@ -23,6 +23,7 @@ pub mod memory;
 mod metrics;
 mod net;
 mod pace;
+mod per_peer;
 mod pex;
 mod plan;
 mod providers;
@@ -31,6 +32,7 @@ mod reach;
 mod reader;
 mod relaying;
 mod runs;
+mod search;
 mod share;
 mod source;
 mod streams;
@@ -42,7 +44,7 @@ mod upload;
 mod web;
 mod wire;
 
-pub use ask::{Answered, MAX_ANSWER, MAX_QUESTION, PeerAt, Question};
+pub use ask::{Answered, MAX_ANSWER, MAX_QUESTION, MAX_RECEIPTS, PeerAt, Question};
 pub use channel::{MAX_RELEASES, Pages, answer_pages, answer_releases};
 pub use config::{Config, Limits, RelayLimits, Role, Transport};
 pub use doctor::Skew;
@@ -50,9 +52,13 @@ pub use error::{Error, Result};
 pub use fetch::{Fetch, Fetched, SourceState, SourceStatus, Want, Who};
 pub use gossip::{Heard, MAX_CHANNELS};
 pub use libp2p::{Multiaddr, PeerId};
-pub use net::{Future, Net, Peer, Shelf, Status, address_of, book_in, peer_id};
+pub use net::{Future, Net, Peer, Shelf, Status, address_of, book_in, peer_id, public_key};
+pub use per_peer::PerPeer;
 pub use reach::{Nat, Place, Reachability, Standing, Tested, Tried};
 pub use reader::Reader;
+pub use search::{
+    Found, FoundWork, HeardFrom, MAX_FOUND, MAX_FOUND_BYTES, MAX_FOUND_ENVELOPE, MAX_WORDS, Search, Seen, Whom,
+};
 pub use share::Timed;
 pub use web::{Web, WebSeed};
 

@@ -69,6 +69,8 @@ pub struct Peer {
     pub relayed: bool,
     /// What it calls itself, once it has said so. Its own word, cut to 60 characters without control characters.
     pub agent: Option<String>,
+    /// Whether it keeps its part of the hash table, once it has said so.
+    pub is_full: bool,
     /// The last round trip.
     pub round_trip: Option<Duration>,
 }
@@ -403,6 +405,16 @@ fn identity(key: &KeyPair) -> Result<libp2p::identity::Keypair> {
 pub fn peer_id(key: &PublicKey) -> Result<PeerId> {
     let key = libp2p::identity::ed25519::PublicKey::try_from_bytes(key.as_bytes()).map_err(|_| Error::Key)?;
     Ok(libp2p::identity::PublicKey::from(key).to_peer_id())
+}
+
+/// The public key of the node that the swarm knows under an id; none where the id is of another kind of key.
+#[must_use]
+pub fn public_key(peer: &PeerId) -> Option<PublicKey> {
+    // An id of this kind is the key itself, and a few bytes before it (multihash "identity").
+    let bytes = peer.to_bytes();
+    let key = libp2p::identity::PublicKey::try_decode_protobuf(bytes.get(2..)?).ok()?;
+    let key = PublicKey::new(key.try_into_ed25519().ok()?.to_bytes());
+    (peer_id(&key).ok()? == *peer).then_some(key)
 }
 
 /// An address with its peer's id at its end, as links have it.

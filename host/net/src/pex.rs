@@ -208,6 +208,7 @@ mod tests {
     #[test]
     fn addresses_are_told_as_far_as_the_asker_reaches_and_only_where_their_peer_was_seen() {
         let connection = |address: &str, inbound| Peer {
+            is_full: false,
             id: PeerId::random(),
             address: address.parse().unwrap(),
             inbound,

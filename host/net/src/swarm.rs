@@ -37,6 +37,7 @@ use crate::pex::{self, Sharers};
 use crate::providers::{LASTS, Providers};
 use crate::reach::{Reachability, Reached, Standing};
 use crate::relaying;
+use crate::search::Candidate;
 use crate::streams::{Inbound, RETRY_MS, Reply, Streams, is_tcp};
 use crate::table;
 use crate::transport::{Mux, Tls};
@@ -63,6 +64,8 @@ const PUNCHING: Duration = Duration::from_secs(4);
 const MOST_UNPUNCHED: usize = 256;
 /// How often the loop looks whom it has given that long.
 const BEAT: Duration = Duration::from_millis(500);
+/// Peers of the hash table that are named as such that could be asked.
+const MOST_KNOWN: usize = 256;
 /// Addresses of one peer that are learnt.
 const MOST_ADDRESSES: usize = 16;
 
@@ -126,6 +129,7 @@ pub(crate) enum Command {
     Reachability(oneshot::Sender<Reachability>),
     Figures(oneshot::Sender<Figures>),
     Status(oneshot::Sender<Status>),
+    Known(oneshot::Sender<Vec<Candidate>>),
 }
 
 /// All behaviours. Those that deny stand first.
@@ -478,6 +482,8 @@ impl Loop {
                     return;
                 }
                 addresses.extend(self.book.addresses(&peer));
+                let begun = self.config.bootstrap.iter().filter(|(known, _)| *known == peer);
+                addresses.extend(begun.map(|(_, address)| address.clone()));
                 self.dialling.entry(peer).or_default().push(reply);
                 self.dial(peer, addresses);
             }
@@ -519,6 +525,9 @@ impl Loop {
             }
             Command::Figures(reply) => {
                 let _ = reply.send(self.figures());
+            }
+            Command::Known(reply) => {
+                let _ = reply.send(self.known());
             }
             Command::Status(reply) => {
                 let _ = reply.send(self.status());
@@ -631,6 +640,25 @@ impl Loop {
         Figures { counted, peers, banned, routing, nodes, announcing, unannounced, records, reached }
     }
 
+    /// Who could be asked something: who is connected, who is in the hash table, where this node begins, and whom it met.
+    fn known(&mut self) -> Vec<Candidate> {
+        let one = |peer, addresses, is_connected, is_full| Candidate { peer, addresses, is_connected, is_full };
+        let mut known: Vec<Candidate> = self.peers.values().map(|p| one(p.id, Vec::new(), true, p.is_full)).collect();
+        for bucket in self.swarm.behaviour_mut().kad.kbuckets() {
+            for entry in bucket.iter().take(MOST_KNOWN.saturating_sub(known.len())) {
+                let addresses = entry.node.value.iter().cloned().take(MOST_ADDRESSES).collect();
+                known.push(one(*entry.node.key.preimage(), addresses, false, true));
+            }
+        }
+        for (peer, address) in &self.config.bootstrap {
+            known.push(one(*peer, vec![address.clone()], false, true));
+        }
+        for (peer, addresses) in self.book.latest(OLD_FRIENDS) {
+            known.push(one(peer, addresses, false, true));
+        }
+        known
+    }
+
     fn status(&mut self) -> Status {
         let mut peers: Vec<Peer> = self.peers.values().cloned().collect();
         peers.sort_by_key(|a| a.id);
@@ -692,7 +720,8 @@ impl Loop {
             self.book.met(peer, bare(address.clone()), book::now());
         }
         let relayed = is_relayed(&address) || is_relayed(local_address(endpoint));
-        self.peers.insert(id, Peer { id: peer, address, inbound, relayed, agent: None, round_trip: None });
+        self.peers
+            .insert(id, Peer { id: peer, address, inbound, relayed, agent: None, is_full: false, round_trip: None });
         let direct = self.peers.values().any(|known| known.id == peer && !known.relayed);
         if direct {
             self.unpunched.remove(&peer);
@@ -780,6 +809,7 @@ impl Loop {
         let reached = &mut self.swarm.behaviour_mut().reached;
         reached.identified(peer, connection, &known.address, known.inbound, &info);
         known.agent = Some(info.agent_version.chars().filter(|c| !c.is_control()).take(60).collect());
+        known.is_full = info.protocols.contains(&KAD);
         let believed = reach(&known.address);
         // An inbound connection's own address is a port that nobody listens on.
         let dialled = (!known.inbound).then(|| known.address.clone());

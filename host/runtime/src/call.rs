@@ -76,6 +76,7 @@ impl Ground {
             plugin: who.id.as_str().into(),
             storage_bytes: limits.storage_bytes,
             storage_keys: limits.storage_keys,
+            reaches_peers: granted.contains(&Capability::Peers),
             depth: 0,
             visitor: None,
         };

@@ -101,7 +101,7 @@ pub(crate) fn linker(engine: &Engine, grants: &Grants) -> wasmtime::Result<Linke
         };
     }
     link_granted!(
-        Storage => storage, Catalogue => catalogue, Blobs => blobs, Keys => keys, Discovery => discovery,
+        Storage => storage, Catalogue => catalogue, Blobs => blobs, Keys => keys, Discovery => discovery, Peers => peers,
         Commerce => commerce, Campaigns => campaigns, Mail => mail, Assets => assets
     );
     v0_1::link(&mut l, grants)?;

@@ -50,6 +50,7 @@ pub(crate) const fn usual(capability: Capability) -> u32 {
     match capability {
         Capability::Mail => 1,
         Capability::Http => 10,
+        Capability::Peers => 1_000,
         Capability::Keys | Capability::Commerce | Capability::Campaigns | Capability::Blobs => 10_000,
         Capability::Assets | Capability::Discovery => 20_000,
         Capability::Catalogue => 50_000,

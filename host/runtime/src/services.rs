@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::wit::{
-    advocacy_types as adv, catalogue, commerce, mail, payment_types as pay, search_types as search, settings, storage,
-    types,
+    advocacy_types as adv, catalogue, commerce, mail, payment_types as pay, peers, search_types as search, settings,
+    storage, types,
 };
 
 /// A plugin-visible result.
@@ -22,6 +22,8 @@ pub struct Caller {
     pub storage_bytes: u64,
     /// How many keys it may hold.
     pub storage_keys: u64,
+    /// May its searches leave this node?
+    pub reaches_peers: bool,
     /// How deep in a chain of plugin calls it stands; the next plugin is one deeper.
     pub depth: u8,
     /// The visitor on whose behalf it runs; only in storefronts.
@@ -107,7 +109,13 @@ pub trait Services: Send + Sync + 'static {
     async fn search_peers(&self, by: &Caller, q: search::Query) -> Lent<search::Results> {
         not_here()
     }
+    async fn remote(&self, by: &Caller, id: String) -> Lent<peers::Remote> {
+        not_here()
+    }
     async fn suggest(&self, by: &Caller, prefix: String, limit: u32) -> Lent<Vec<String>> {
+        not_here()
+    }
+    async fn seller(&self, by: &Caller, work: String) -> Lent<commerce::SoldBy> {
         not_here()
     }
     async fn gateways(&self, by: &Caller, work: String, offer: String) -> Lent<Vec<commerce::Gateway>> {

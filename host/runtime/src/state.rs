@@ -217,7 +217,11 @@ lend!(discovery, Discovery, {
     search_peers(q: wit::search_types::Query) -> wit::search_types::Results, by search_peers;
     suggest(prefix: String, limit: u32) -> Vec<String>, by suggest;
 });
+lend!(peers, Peers, {
+    get(id: String) -> wit::peers::Remote, by remote;
+});
 lend!(commerce, Commerce, {
+    seller(work: String) -> wit::commerce::SoldBy, by seller;
     gateways(work: String, offer: String) -> Vec<wit::commerce::Gateway>, by gateways;
     checkout(session: String, work: String, offer: String, key: String) -> wit::commerce::Order, by checkout;
     checkout_in(session: String, work: String, offer: String, key: String, country: String) -> wit::commerce::Order, by checkout_in;

@@ -11,7 +11,7 @@ wasmtime::component::bindgen!({
 
 pub use fondaco::plugin::{
     advocacy_types, assets, blobs, campaigns, catalogue, commerce, discovery, drm_types, keys, mail, payment_types,
-    search_types, settings, storage, types,
+    peers, search_types, settings, storage, types,
 };
 
 macro_rules! world {
@@ -35,6 +35,7 @@ macro_rules! world {
                     "fondaco:plugin/keys": crate::wit::fondaco::plugin::keys,
                     "fondaco:plugin/settings": crate::wit::fondaco::plugin::settings,
                     "fondaco:plugin/discovery": crate::wit::fondaco::plugin::discovery,
+                    "fondaco:plugin/peers": crate::wit::fondaco::plugin::peers,
                     "fondaco:plugin/commerce": crate::wit::fondaco::plugin::commerce,
                     "fondaco:plugin/campaigns": crate::wit::fondaco::plugin::campaigns,
                     "fondaco:plugin/mail": crate::wit::fondaco::plugin::mail,

@@ -191,8 +191,14 @@ fn services_leave_out_nothing_silently() {
     // `Silent` implements nothing: every call is denied by default, and none is an answer.
     let services: Arc<dyn fondaco_runtime::Services> = Arc::new(Silent);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let caller =
-        fondaco_runtime::Caller { plugin: "p".into(), storage_bytes: 0, storage_keys: 0, depth: 0, visitor: None };
+    let caller = fondaco_runtime::Caller {
+        plugin: "p".into(),
+        storage_bytes: 0,
+        storage_keys: 0,
+        reaches_peers: false,
+        depth: 0,
+        visitor: None,
+    };
     assert!(runtime.block_on(services.derive(&caller, "k".into())).is_err());
     assert!(runtime.block_on(services.storage_get(&caller, Vec::new())).is_err());
 }

@@ -46,6 +46,7 @@ fn release() -> Release {
         files: vec![file("a.mp3"), file("b/c.mp3")],
         offers: vec![offer("buy"), offer("rent")],
         metadata: "{}".into(),
+        home: None,
     }
 }
 

@@ -29,6 +29,7 @@ macro_rules! kind {
                     "fondaco:plugin/keys@0.2.0": crate::bindings::fondaco::plugin::keys,
                     "fondaco:plugin/settings@0.2.0": crate::bindings::fondaco::plugin::settings,
                     "fondaco:plugin/discovery@0.2.0": crate::bindings::fondaco::plugin::discovery,
+                    "fondaco:plugin/peers@0.2.0": crate::bindings::fondaco::plugin::peers,
                     "fondaco:plugin/commerce@0.2.0": crate::bindings::fondaco::plugin::commerce,
                     "fondaco:plugin/campaigns@0.2.0": crate::bindings::fondaco::plugin::campaigns,
                     "fondaco:plugin/mail@0.2.0": crate::bindings::fondaco::plugin::mail,

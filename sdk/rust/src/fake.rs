@@ -26,6 +26,14 @@ use crate::{
 pub trait Discovery {
     /// See [`crate::discovery::search`].
     fn search(&mut self, query: &Query) -> Result<Results>;
+    /// See [`crate::discovery::search_peers`]: by default what is here.
+    fn search_peers(&mut self, query: &Query) -> Result<Results> {
+        self.search(query)
+    }
+    /// See [`crate::peers::get`].
+    fn remote(&mut self, _id: &str) -> Result<crate::peers::Remote> {
+        Err(Error::NotFound)
+    }
     /// See [`crate::discovery::suggest`].
     fn suggest(&mut self, _prefix: &str, _limit: u32) -> Result<Vec<String>> {
         Ok(Vec::new())
@@ -35,6 +43,10 @@ pub trait Discovery {
 /// Answers `commerce` calls. Every method has a default of "nothing there".
 #[expect(unused_variables, reason = "the names are the documentation of the defaults")]
 pub trait Commerce {
+    /// See [`crate::commerce::seller`]: by default this shop.
+    fn seller(&mut self, work: &str) -> Result<crate::commerce::SoldBy> {
+        Ok(crate::commerce::SoldBy::Here)
+    }
     /// See [`crate::commerce::gateways`].
     fn gateways(&mut self, work: &str, offer: &str) -> Result<Vec<crate::commerce::Gateway>> {
         Ok(Vec::new())
@@ -399,12 +411,18 @@ macro_rules! delegate {
 
 delegate!(discovery_answers, discovery, {
     search(query: &Query) -> Results;
+    search_peers(query: &Query) -> Results;
+    remote(id: &str) -> crate::peers::Remote;
     suggest(prefix: &str, limit: u32) -> Vec<String>;
 });
 pub(crate) mod discovery {
-    pub use super::discovery_answers::{search, search as search_peers, suggest};
+    pub use super::discovery_answers::{search, search_peers, suggest};
+}
+pub(crate) mod peers {
+    pub use super::discovery_answers::remote as get;
 }
 delegate!(commerce, commerce, {
+    seller(work: &str) -> crate::commerce::SoldBy;
     gateways(work: &str, offer: &str) -> Vec<crate::commerce::Gateway>;
     checkout(session: &str, work: &str, offer: &str, key: &str) -> crate::commerce::Order;
     checkout_in(session: &str, work: &str, offer: &str, key: &str, country: &str) -> crate::commerce::Order;

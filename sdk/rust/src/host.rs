@@ -133,7 +133,7 @@ pub mod discovery {
     pub fn search(query: &Query) -> Result<Results> {
         super::node::discovery::search(query)
     }
-    /// Asks the peers' providers too.
+    /// Asks the providers of other nodes too, where `peers` is granted. What a hit with `via` is, [`crate::peers::get`] says.
     pub fn search_peers(query: &Query) -> Result<Results> {
         super::node::discovery::search_peers(query)
     }
@@ -143,11 +143,26 @@ pub mod discovery {
     }
 }
 
+/// What other nodes have.
+pub mod peers {
+    use crate::Result;
+    pub use crate::bindings::fondaco::plugin::peers::Remote;
+
+    /// A work that a search of other nodes found within the last ten minutes and that is not in the catalogue.
+    pub fn get(id: &str) -> Result<Remote> {
+        super::node::peers::get(id)
+    }
+}
+
 /// The buyer's side of a sale.
 pub mod commerce {
-    pub use crate::bindings::fondaco::plugin::commerce::{Gateway, Order, OrderState, Purchases};
+    pub use crate::bindings::fondaco::plugin::commerce::{Gateway, Order, OrderState, Purchases, SoldBy};
     use crate::{Entitlement, Field, Result, Step};
 
+    /// Who sells a work of the catalogue: this shop, or its publisher's elsewhere.
+    pub fn seller(work: &str) -> Result<SoldBy> {
+        super::node::commerce::seller(work)
+    }
     /// The gateways that take this offer's asset.
     pub fn gateways(work: &str, offer: &str) -> Result<Vec<Gateway>> {
         super::node::commerce::gateways(work, offer)

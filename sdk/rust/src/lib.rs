@@ -53,7 +53,7 @@ pub use bindings::fondaco::plugin::types::{
     Terms, Tool, Work, WorkKind,
 };
 pub use bindings::search::exports::fondaco::plugin::search_provider::Change;
-pub use host::{assets, blobs, campaigns, catalogue, commerce, discovery, keys, mail, settings, storage};
+pub use host::{assets, blobs, campaigns, catalogue, commerce, discovery, keys, mail, peers, settings, storage};
 pub use kinds::{AdvocacyModule, DrmScheme, EditScript, Operator, PaymentGateway, SearchProvider};
 pub use storefront::{Request, Response, Storefront, encode};
 

@@ -8,6 +8,7 @@ mod channel;
 mod crash;
 mod file;
 mod kv;
+mod receipts;
 mod records;
 mod sales;
 
@@ -135,6 +136,7 @@ fn release(slug: &str, sequence: u64, price: &str) -> (Release, ReleaseId, Vec<u
         ],
         offers: vec![offer(price)],
         metadata: "{}".into(),
+        home: None,
     };
     let envelope = format!("envelope of {slug} {sequence} {price}").into_bytes();
     (release, ReleaseId::new(*blake3::hash(&envelope).as_bytes()), envelope)

@@ -7,6 +7,7 @@ mod channels;
 mod finding;
 mod reached;
 mod reading;
+mod search;
 mod transfer;
 mod web;
 
@@ -122,6 +123,7 @@ impl Node {
             files: files.collect(),
             offers: Vec::new(),
             metadata: "{}".into(),
+            home: None,
         };
         let (id, envelope) = fondaco_trust::release::sign_release(&key, &release).unwrap();
         self.given.releases.lock().unwrap().insert(id, envelope);

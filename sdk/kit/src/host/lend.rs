@@ -4,8 +4,8 @@ use std::ops::Bound;
 
 use async_trait::async_trait;
 use fondaco_runtime::wit::{
-    advocacy_types as adv, catalogue, commerce, mail, payment_types as pay, search_types as search, settings, storage,
-    types,
+    advocacy_types as adv, catalogue, commerce, mail, payment_types as pay, peers, search_types as search, settings,
+    storage, types,
 };
 use fondaco_runtime::{Caller, Lent, Services};
 
@@ -195,6 +195,15 @@ impl Services for Host {
         Ok(titles.into_iter().filter(|t| t.to_lowercase().starts_with(&prefix)).take(limit as usize).collect())
     }
 
+    async fn remote(&self, _: &Caller, _: String) -> Lent<peers::Remote> {
+        self.met("peers.get").await?;
+        Err(types::Error::NotFound)
+    }
+
+    async fn seller(&self, _: &Caller, _: String) -> Lent<commerce::SoldBy> {
+        self.met("commerce.seller").await?;
+        Ok(commerce::SoldBy::Here)
+    }
     async fn gateways(&self, _: &Caller, work: String, offer: String) -> Lent<Vec<commerce::Gateway>> {
         self.met("commerce.gateways").await?;
         self.gateways_for(&work, &offer)
