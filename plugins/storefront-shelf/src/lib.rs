@@ -6,6 +6,7 @@ mod art;
 mod assets;
 mod campaign;
 mod card;
+mod elsewhere;
 mod feeds;
 mod fields;
 mod format;

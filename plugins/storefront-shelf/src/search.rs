@@ -6,6 +6,7 @@ use fondaco_sdk::{Facet, Query, Reach, Response, Results, Slot, Sort, Work, cata
 use maud::{Markup, html};
 
 use crate::card;
+use crate::elsewhere;
 use crate::format;
 use crate::page::{Head, Page, Section, notice};
 use crate::text::fill;
@@ -68,7 +69,7 @@ impl Asked {
             sort: SORTS.iter().find(|(name, _)| *name == self.sort).map_or(Sort::Relevance, |(_, sort)| *sort),
             cursor: self.cursor.clone(),
             limit,
-            reach: Reach::LocalOnly,
+            reach: Reach::Everyone,
             wait_ms: 0,
         }
     }
@@ -102,9 +103,12 @@ pub fn show(page: &Page) -> Response {
     let t = page.t;
     let asked = Asked::read(page);
     let limit = page.settings.page_size.clamp(4, 60);
-    let (results, works, down) = match discovery::search(&asked.query(limit)) {
+    // Others are asked for words, once: further pages are of this shop alone.
+    let ask = if asked.text.is_empty() || asked.cursor.is_some() { discovery::search } else { discovery::search_peers };
+    let (results, works, down) = match ask(&asked.query(limit)) {
         Ok(results) => {
-            let works = results.hits.iter().map(|h| catalogue::get(&h.work).ok()).collect();
+            let here = |h: &fondaco_sdk::Hit| h.via.is_none().then(|| catalogue::get(&h.work).ok()).flatten();
+            let works = results.hits.iter().map(here).collect();
             (results, works, false)
         }
         Err(fondaco_sdk::Error::Invalid(_)) if asked.cursor.is_some() => {
@@ -132,6 +136,7 @@ pub fn show(page: &Page) -> Response {
                     (slots(page, &results.slots))
                     (hits(page, &asked, &results, &works))
                     (pager(page, &asked, results.next.as_deref()))
+                    (elsewhere::found(page, &results))
                 }
             }
         }
@@ -145,7 +150,7 @@ fn nothing() -> Results {
 
 fn hits(page: &Page, asked: &Asked, results: &Results, works: &[Option<Work>]) -> Markup {
     let t = page.t;
-    if results.hits.is_empty() {
+    if results.hits.iter().all(|h| h.via.is_some()) {
         return html! {
             div.empty {
                 p { strong { (t.nothing_found) } }

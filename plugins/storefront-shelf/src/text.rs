@@ -71,6 +71,11 @@ texts! {
     placed_by: "Shown for {}, paid for by {}. {}", "Affiché pour {}, payé par {}. {}";
     peers_missing_one: "{} peer did not answer in time.", "{} pair n’a pas répondu à temps.";
     peers_missing_many: "{} peers did not answer in time.", "{} pairs n’ont pas répondu à temps.";
+    elsewhere: "From other nodes", "Chez d’autres nœuds";
+    elsewhere_about: "These works are not in this shop. Other nodes have them, and their publishers have signed them.",
+        "Ces œuvres ne sont pas dans cette boutique. D’autres nœuds les ont, et leurs éditeurs les ont signées.";
+    elsewhere_publisher: "Publisher {}…", "Éditeur {}…";
+    elsewhere_fetch: "Fetch it with Fondaco", "La récupérer avec Fondaco";
     search_down: "Search is not available at the moment. Here is the shelf, newest first.",
         "La recherche n’est pas disponible pour l’instant. Voici le rayon, du plus récent au plus ancien.";
     next_page: "Next page", "Page suivante";
@@ -99,6 +104,11 @@ texts! {
     not_for_sale: "There is no offer for this work at the moment.", "Cette œuvre n’est pas proposée pour l’instant.";
     you_own_it: "This work is in your library.", "Cette œuvre est dans votre bibliothèque.";
     open_library: "Open your library", "Ouvrir votre bibliothèque";
+    sold_elsewhere: "Another publisher’s work: it is sold in that publisher’s own shop, which also gives you the licence. This shop only helps to carry the files.",
+        "Œuvre d’un autre éditeur : elle se vend dans sa propre boutique, qui délivre aussi la licence. Cette boutique-ci aide seulement à transporter les fichiers.";
+    sold_elsewhere_go: "Go to the publisher’s shop", "Aller à la boutique de l’éditeur";
+    sold_elsewhere_unknown: "Its publisher has not said where that shop is.", "Son éditeur n’a pas indiqué où elle se trouve.";
+    sold_elsewhere_title: "This work is sold at its publisher’s", "Cette œuvre se vend chez son éditeur";
     terms: "What you may do with it", "Ce que vous pouvez en faire";
     terms_clear: "No copy protection: plain files that open anywhere", "Sans verrou numérique : de simples fichiers, lisibles partout";
     terms_sealed: "Sealed: opens with your licence, also offline. The key is in the licence file, so keep that file safe",

@@ -10,6 +10,7 @@ use maud::{Markup, html};
 
 use crate::art;
 use crate::card;
+use crate::elsewhere;
 use crate::format;
 use crate::page::{Head, Page, Section, alert};
 use crate::terms;
@@ -47,6 +48,10 @@ pub fn buy(page: &Page, publisher: &str, slug: &str) -> Response {
             Ok(work) => view(page, &work, Some(&why)).status(http::StatusCode::UNPROCESSABLE_ENTITY),
             Err(e) => page.error(&e),
         },
+        Err(Error::Denied(_)) if catalogue::get(&id).is_ok_and(|work| elsewhere::seller(&work).is_some()) => {
+            // An old page, or a form of somebody else's: the work is not this shop's to sell.
+            page.problem(http::StatusCode::CONFLICT, page.t.sold_elsewhere_title, page.t.sold_elsewhere)
+        }
         Err(e) => page.error(&e),
     }
 }
@@ -136,10 +141,16 @@ fn paragraphs(text: &str) -> Markup {
 
 fn offers(page: &Page, work: &Work) -> Markup {
     let t = page.t;
+    let seller = elsewhere::seller(work);
+    // What costs nothing and has no lock may be had from anybody who has it.
+    let is_ours = |offer: &Offer| seller.is_none() || (format::is_free(&offer.price) && offer.terms.scheme.is_none());
     html! {
         section.offers aria-label=(t.get_it) {
             @if work.offers.is_empty() { p.quiet { (t.not_for_sale) } }
-            @for (i, offer) in work.offers.iter().enumerate() {
+            @if let Some(shop) = seller.as_ref().filter(|_| work.offers.iter().any(|o| !is_ours(o))) {
+                (elsewhere::sold_there(page, work, shop.as_deref()))
+            }
+            @for (i, offer) in work.offers.iter().enumerate().filter(|(_, o)| is_ours(o)) {
                 form.offer method="post" action=(page.link(format!("{}/buy", card::path(&work.id)))) {
                     (page.csrf())
                     input type="hidden" name="offer" value=(offer.id);

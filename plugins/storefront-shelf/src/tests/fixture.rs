@@ -1,7 +1,8 @@
 //! A shop with works of many kinds, a gateway, a library and a campaign; and the same with hostile words in every field.
 
-use fondaco_sdk::commerce::{Gateway, Order, OrderState};
+use fondaco_sdk::commerce::{Gateway, Order, OrderState, SoldBy};
 use fondaco_sdk::fake::{Campaigns, Commerce, Discovery, Host};
+use fondaco_sdk::peers::Remote;
 use fondaco_sdk::{
     Action, Campaign, CampaignSummary, Count, Draft, Entitlement, EntitlementState, Error, EvidenceClass, Facet, Field,
     FileInfo, FileRole, FormField, Hit, Input, Money, Notice, Offer, Outcome, Participation, Presentation, Query,
@@ -13,6 +14,8 @@ use crate::Shelf;
 /// Ends a tag, an attribute, a script and an XML document, where something is not escaped.
 pub const HOSTILE: &str = "\"onload=\"x()\" </title></script><script>alert(1)</script>'&amp;\u{1}]]>";
 
+/// Another publisher.
+pub const OTHERS: &str = "77ccfb44b2ba2a22bc9ba3f1a0ab0b9a3f0fa9d4d5d7e0d6b1a6b5b6ad5b7a11";
 pub const PUBLISHER: &str = "3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29";
 
 pub fn money(amount: &str) -> Money {
@@ -93,7 +96,14 @@ pub fn works() -> Vec<Work> {
     let mut sealed = work("the-ferry", "The Ferry at Kallio", "Ilse Brandt", WorkKind::Book);
     sealed.offers = vec![offer("buy", "1250", Some("org.fondaco.drm-sealed"))];
     sealed.files[0].protection = Some("org.fondaco.drm-sealed".into());
+    let others = |slug: &str| {
+        let mut other = work(slug, "Carried for Others", "N. Oredsson", WorkKind::Book);
+        other.id = format!("{OTHERS}/{slug}");
+        other
+    };
     vec![
+        others("mirrored"),
+        others("lost"),
         work("gazette-114", "The Harbour Gazette No. 114", "Harbour Press", WorkKind::NewspaperIssue),
         work("tide-tables", "Tide Tables", "Ben Achterberg", WorkKind::Software),
         work("salt-roads", "Salt Roads", "Maren Voss", WorkKind::Video),
@@ -150,6 +160,30 @@ impl Discovery for Finder {
             missing: 0,
         })
     }
+    fn search_peers(&mut self, query: &Query) -> Result<Results> {
+        let mut results = self.search(query)?;
+        let via = |slug: &str| Hit {
+            work: format!("{OTHERS}/{slug}"),
+            score: 0.01,
+            highlights: Vec::new(),
+            because: Vec::new(),
+            via: Some("12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA".into()),
+        };
+        results.hits.extend(["far-shore", "free-shore", "unknown"].map(via));
+        Ok(results)
+    }
+    fn remote(&mut self, id: &str) -> Result<Remote> {
+        let words = |usual: &str| if self.hostile { HOSTILE.to_owned() } else { usual.to_owned() };
+        let slug = id.strip_prefix(OTHERS).and_then(|s| s.strip_prefix('/')).unwrap_or_default();
+        if slug == "unknown" {
+            return Err(Error::NotFound);
+        }
+        let mut far = work(slug, &words("The Far Shore at Night"), &words("N. Oredsson"), WorkKind::Album);
+        far.id = id.into();
+        far.language = Some(words("sv"));
+        let shop = (slug == "far-shore").then(|| words("https://far.example/works/1"));
+        Ok(Remote { work: far, link: words("fondaco:00?p=/ip4/192.0.2.1/tcp/1"), shop })
+    }
     fn suggest(&mut self, prefix: &str, _limit: u32) -> Result<Vec<String>> {
         Ok(vec![format!("{prefix}s"), if self.hostile { HOSTILE.into() } else { "night boat".into() }])
     }
@@ -186,12 +220,22 @@ fn order(id: &str) -> Order {
 }
 
 impl Commerce for Till {
+    fn seller(&mut self, work: &str) -> Result<SoldBy> {
+        Ok(match work.strip_prefix(OTHERS) {
+            Some("/mirrored") => SoldBy::Elsewhere(Some(self.words("https://far.example/works/2"))),
+            Some("/lost") => SoldBy::Elsewhere(None),
+            _ => SoldBy::Here,
+        })
+    }
     fn gateways(&mut self, _work: &str, _offer: &str) -> Result<Vec<Gateway>> {
         let gateway = |id: &str, name: String| Gateway { id: id.into(), name, currencies: vec!["EUR".into()] };
         Ok(vec![gateway("voucher", self.words("Voucher")), gateway("coins", "Coins".into())])
     }
     fn checkout(&mut self, session: &str, work: &str, offer: &str, key: &str) -> Result<Order> {
         assert!(session == "visitor" && key.len() == 32);
+        if work.starts_with(OTHERS) {
+            return Err(Error::Denied("another publisher's".into()));
+        }
         match offer {
             "free" => Ok(Order { state: OrderState::Fulfilled, ..order("ord_free") }),
             "buy" => Ok(Order { work: work.into(), ..order("ord_open") }),
@@ -449,6 +493,9 @@ pub fn every_page(lang: &str) -> Vec<(String, fondaco_sdk::Response)> {
         ("browse", "/search".to_owned()),
         ("nothing-found", "/search?q=nothing".to_owned()),
         ("work", work.clone()),
+        ("search-found", "/search?q=night".to_owned()),
+        ("work-mirrored", format!("/works/{OTHERS}/mirrored")),
+        ("work-lost", format!("/works/{OTHERS}/lost")),
         ("work-sealed", format!("/works/{PUBLISHER}/the-ferry")),
         ("order-open", "/orders/ord_open".to_owned()),
         ("order-pending", "/orders/ord_pending".to_owned()),

@@ -4,7 +4,7 @@ use fondaco_sdk::fake::Host;
 use fondaco_sdk::{FileRole, Request, Storefront, WorkKind};
 use http::StatusCode;
 
-use super::fixture::{PUBLISHER, empty_library, file, get, post, shop, work};
+use super::fixture::{OTHERS, PUBLISHER, empty_library, file, get, post, shop, work};
 use crate::Shelf;
 
 const KEY: (&str, &str) = ("key", "0123456789abcdef0123456789abcdef");
@@ -237,6 +237,36 @@ fn the_shop_stands_without_search_commerce_and_campaigns() {
     assert!(get("/library").text().contains("Your library cannot be read"));
     assert!(get("/campaigns").text().contains("Campaigns are not available"));
     assert_eq!(get("/suggest?q=wa").text(), "[\"wa\",[]]");
+}
+
+#[test]
+fn what_others_have_stands_below_and_leads_to_its_publisher() {
+    let host = shop();
+    let page = get("/search?q=night").text();
+    let (own, others) = page.split_once("From other nodes").expect("a section for others");
+    assert!(own.contains("Three Nights") && !own.contains("The Far Shore"));
+    assert_eq!(others.matches("The Far Shore at Night</h3>").count(), 2, "the one that is unknown by now is left out");
+    assert!(others.contains("href=\"https://far.example/works/1\"") && others.contains("far.example</span>"));
+    assert!(others.contains("fondaco get 'fondaco:00?p=/ip4/192.0.2.1/tcp/1'"));
+    assert!(others.contains("Publisher 77ccfb44b2ba…") && others.contains("€7.00"));
+    assert!(get("/search?q=night&lang=fr").text().contains("Chez d’autres nœuds"));
+    for alone in ["/search", "/search?q=night&cursor=x"] {
+        assert!(!get(alone).text().contains("From other nodes"), "{alone} asks nobody");
+    }
+    drop(host);
+}
+
+#[test]
+fn a_work_that_its_publisher_sells_has_no_button_here() {
+    shop();
+    let page = get(&format!("/works/{OTHERS}/mirrored")).text();
+    assert!(!page.contains("/buy") && page.contains("href=\"https://far.example/works/2\""), "{page}");
+    assert!(page.contains("Another publisher’s work") && page.contains("€7.00"));
+    let lost = get(&format!("/works/{OTHERS}/lost")).text();
+    assert!(!lost.contains("/buy") && lost.contains("has not said where that shop is"));
+    let refused = post(&format!("/works/{OTHERS}/mirrored/buy"), &[("offer", "buy"), ("key", "0123456789abcdef0123456789abcdef")]);
+    assert_eq!(refused.code(), StatusCode::CONFLICT);
+    assert!(refused.text().contains("sold at its publisher’s") && !refused.text().contains("another browser"));
 }
 
 #[test]

@@ -180,7 +180,7 @@ fn the_feed_and_the_search_description_say_what_their_formats_ask() {
     let document = roxmltree::Document::parse(&text).unwrap();
     let entries: Vec<_> =
         document.descendants().filter(|n| n.has_tag_name(("http://www.w3.org/2005/Atom", "entry"))).collect();
-    assert_eq!(entries.len(), 8);
+    assert_eq!(entries.len(), 10);
     for entry in entries {
         for part in ["id", "title", "updated", "author", "link"] {
             assert!(entry.children().any(|c| c.tag_name().name() == part), "{part}");
