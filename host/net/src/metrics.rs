@@ -183,6 +183,7 @@ mod tests {
             inbound,
             relayed,
             agent: None,
+            is_full: false,
             round_trip: None,
         };
         let quic = "/ip4/192.0.2.1/udp/1/quic-v1";

@@ -46,7 +46,7 @@ pub(crate) struct Uploads {
 impl Uploads {
     pub fn new(store: Store, shelf: Arc<dyn Shelf>, share: Share) -> Self {
         let (share, passing, spare) = (Arc::new(share), Mutex::default(), Mutex::default());
-        Self { store, shelf, share, passing, spare, sent: AtomicU64::new(0) }
+        Self { store, shelf, share, passing, spare, sent: AtomicU64::new(0), traffic: Arc::default() }
     }
 
     fn spare(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
@@ -129,7 +129,7 @@ impl Uploads {
                     Found::Whole(encoded) => {
                         let bytes = encoded.encoder.bytes();
                         wire::send(stream, &Answer::Bytes(bytes)).await?;
-                        self.stream(stream, encoded).await?;
+                        self.stream(stream, peer, encoded).await?;
                         self.traffic.sent(peer, blob, bytes);
                         Ok(())
                     }

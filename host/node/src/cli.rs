@@ -74,7 +74,7 @@ pub enum NodeCommand {
     },
     /// List the works of this node.
     Works,
-    /// Search the works of this node.
+    /// Search the works of this node, and with --peers those of others.
     Search(Search),
     /// Copy a work's files out of the node, verified; with a link, fetch them from the swarm first.
     Get(Get),
@@ -106,6 +106,12 @@ pub enum NodeCommand {
     /// Look into how this node is part of the swarm.
     #[command(subcommand)]
     Net(Network),
+    /// Show who delivered how much of which work, as signed receipts say.
+    Receipts {
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
     /// List orders, the newest first.
     Orders {
         /// At most so many.
@@ -267,6 +273,15 @@ pub struct Search {
     /// At most so many hits.
     #[arg(long, default_value_t = 20)]
     pub limit: u32,
+    /// Ask other nodes too. They learn the words, and that they come from this node.
+    #[arg(long)]
+    pub peers: bool,
+    /// Ask only those nodes that fondaco.toml names (allow, bootstrap, trusted).
+    #[arg(long)]
+    pub trusted: bool,
+    /// How long to wait for other nodes after this one's own answer, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 1000)]
+    pub wait: u32,
 }
 
 /// `fondaco get`.

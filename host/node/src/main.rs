@@ -7,6 +7,7 @@ mod commands;
 mod control;
 mod fail;
 mod fetches;
+mod find;
 mod folder;
 mod following;
 mod mirroring;
@@ -16,6 +17,7 @@ mod otel;
 mod out;
 mod outbound;
 mod plugins;
+mod receipts;
 mod registry;
 mod swarm;
 

@@ -32,6 +32,8 @@ pub struct Node {
     pub fetches: Arc<crate::fetches::Fetches>,
     /// The channels that are followed.
     pub channels: Arc<crate::channels::Channels>,
+    /// What asks and answers searches there.
+    pub finding: tokio::sync::OnceCell<Arc<crate::find::Finding>>,
     /// One change of the installed plugins at a time.
     pub installing: Mutex<()>,
     /// What runs, and what it was made of.
@@ -72,6 +74,7 @@ impl Node {
             coming: data.join("coming"),
             looks: Looks { brand: deployment.brand.clone(), shop: deployment.shop.clone(), theme },
             base_url: base_url.unwrap_or_else(|| deployment.base_url()),
+            shop: deployment.brand.base_url.as_ref().map(ToString::to_string),
             store,
             ledger,
             keys,
@@ -79,7 +82,7 @@ impl Node {
         });
         let trusted = Trusted::remembered(market.ledger()).await?;
         let (installing, places, stopping) = (Mutex::new(()), Places::default(), watch::Sender::new(false));
-        let (swarm, fetches) = (tokio::sync::OnceCell::new(), Arc::default());
+        let (swarm, finding, fetches) = (tokio::sync::OnceCell::new(), tokio::sync::OnceCell::new(), Arc::default());
         let channels = Arc::new(crate::channels::Channels::open(&data)?);
         let node = Self {
             folder,
@@ -89,6 +92,7 @@ impl Node {
             swarm,
             fetches,
             channels,
+            finding,
             installing,
             places,
             trusted,

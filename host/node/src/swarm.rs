@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use fondaco_fetch::Reach;
 use fondaco_market::Market;
-use fondaco_net::{Answered, Question, answer_pages, answer_releases};
-use fondaco_net::{Config, Future, Limits, Multiaddr, Net, PeerId, RelayLimits, Role, Shelf, Web};
+use fondaco_net::{
+    Answered, Config, Future, Limits, Multiaddr, Net, PeerId, Question, RelayLimits, Role, Shelf, Web, Who,
+    answer_pages, answer_releases,
+};
 use fondaco_schemas::origin::HostName;
 use fondaco_schemas::{BlobHash, Deployment, Link, Release, ReleaseId, Work, network};
 use tokio::sync::watch;
@@ -16,8 +18,10 @@ use tokio::sync::watch;
 use crate::channels::Channels;
 use crate::fail::{Done, Fail, chain};
 use crate::fetches::Places;
+use crate::find::Finding;
 use crate::node::Node;
 use crate::out::{Out, Said};
+use crate::receipts::{self, Taking};
 
 /// How often it is looked whether there is something new to announce.
 const LOOK: Duration = Duration::from_secs(2);
@@ -75,12 +79,17 @@ fn timed(rate: &network::ScheduledRate) -> fondaco_net::Timed {
 }
 
 /// What the swarm may give to others: releases of the catalogue, and files that are for everybody.
-struct Given(Market, Arc<Channels>);
+struct Given {
+    market: Market,
+    channels: Arc<Channels>,
+    finding: Arc<Finding>,
+    taking: Taking,
+}
 
 impl Shelf for Given {
     fn envelope(&self, id: ReleaseId) -> Future<'_, Option<Vec<u8>>> {
         Box::pin(async move {
-            match self.0.ledger().release(id).await {
+            match self.market.ledger().release(id).await {
                 Ok(found) => found.map(|(_, envelope)| envelope),
                 Err(error) => {
                     tracing::error!(error = %chain(&error), "a release cannot be given to a peer");
@@ -90,14 +99,23 @@ impl Shelf for Given {
         })
     }
 
-    fn answer(&self, _: PeerId, question: Question, most_bytes: usize) -> Future<'_, Answered> {
+    fn is_public(&self, blob: BlobHash) -> Future<'_, bool> {
+        Box::pin(async move {
+            self.market.is_public(blob).await.unwrap_or_else(|error| {
+                tracing::error!(error = %chain(&error), "it is not known who may have a blob");
+                false
+            })
+        })
+    }
+
+    fn answer(&self, from: PeerId, question: Question, most_bytes: usize) -> Future<'_, Answered> {
         Box::pin(async move {
             match question {
-                Question::Channel { channel, since } if channel == self.0.publisher() => {
-                    answer_pages(self.1.own_pages(&self.0, since, most_bytes).await, most_bytes)
+                Question::Channel { channel, since } if channel == self.market.publisher() => {
+                    answer_pages(self.channels.own_pages(&self.market, since, most_bytes).await, most_bytes)
                 }
-                Question::Channel { channel, since } if self.1.get(&channel).is_some() => {
-                    let channels = Arc::clone(&self.1);
+                Question::Channel { channel, since } if self.channels.get(&channel).is_some() => {
+                    let channels = Arc::clone(&self.channels);
                     let pages = tokio::task::spawn_blocking(move || channels.kept_pages(&channel, since, most_bytes));
                     answer_pages(pages.await.unwrap_or_default(), most_bytes)
                 }
@@ -113,17 +131,12 @@ impl Shelf for Given {
                     }
                     answer_releases(envelopes, most_bytes)
                 }
+                Question::Search(search) => self.finding.answer(from, search, most_bytes).await,
+                Question::Receipts(receipts) => {
+                    self.taking.answer(from, receipts.into_iter().map(Vec::from).collect()).await
+                }
                 _ => Answered::Nothing,
             }
-        })
-    }
-
-    fn is_public(&self, blob: BlobHash) -> Future<'_, bool> {
-        Box::pin(async move {
-            self.0.is_public(blob).await.unwrap_or_else(|error| {
-                tracing::error!(error = %chain(&error), "it is not known who may have a blob");
-                false
-            })
         })
     }
 }
@@ -148,9 +161,16 @@ impl Node {
             config.announce = Vec::new();
             config.role = Role::Leaf;
         }
-        let shelf = std::sync::Arc::new(Given(self.market.clone(), self.channels.clone()));
+        let finding = Finding::new(&self.deployment, self.market.clone(), config.role != Role::Leaf)?;
+        let taking = Taking::new(self.market.clone(), self.deployment.network.receipts);
+        let (market, channels) = (self.market.clone(), Arc::clone(&self.channels));
+        let shelf = Arc::new(Given { market, channels, finding: Arc::clone(&finding), taking });
         let key = self.market.keys().pair();
-        Ok(Net::start(config, key, self.market.store().clone(), shelf).await?)
+        let net = Net::start(config, key, self.market.store().clone(), shelf).await?;
+        finding.set_net(net.clone());
+        self.market.set_peers(finding.clone());
+        let _ = self.finding.set(finding);
+        Ok(net)
     }
 
     /// This node's shop as a web seed, where the public can reach it: its address is the operator's word.
@@ -268,7 +288,7 @@ pub async fn note(node: &Node, link: &Link) -> Done<Work> {
 pub async fn fetch(node: &Node, link: &Link, json: bool, out: &Out) -> Done<Work> {
     let net = node.net().await?;
     let (release, envelope, places) = release_of(node, net, link).await?;
-    let web = node.web()?;
+    let (web, near) = (node.web()?, places.peers.clone());
     if !json {
         out.note(format!("fetching {} ({} files)", release.title, release.files.len()));
     }
@@ -313,7 +333,14 @@ pub async fn fetch(node: &Node, link: &Link, json: bool, out: &Out) -> Done<Work
         // Held until the release pins its files.
         let fetched = fetched?;
         let work = node.market.take_in(envelope).await?;
+        let peers = fetched.sources.iter().filter_map(|source| match &source.who {
+            Who::Peer(peer) if source.bytes > 0 => Some((*peer, source.bytes)),
+            _ => None,
+        });
+        let brought: Vec<(PeerId, u64)> = peers.collect();
         drop((fetched, is_told));
+        receipts::sign(node, link.release, &work.release, &brought, &near).await?;
+        receipts::send_now(node, net).await;
         break work;
     };
     Ok(work)

@@ -41,8 +41,13 @@ pub fn sold_there(page: &Page, work: &Work, shop: Option<&str>) -> Markup {
 /// What other nodes found, below what stands here.
 pub fn found(page: &Page, results: &Results) -> Markup {
     let t = page.t;
-    let remote: Vec<Remote> =
-        results.hits.iter().filter(|h| h.via.is_some()).take(MAX_REMOTE).filter_map(|h| peers::get(&h.work).ok()).collect();
+    let remote: Vec<Remote> = results
+        .hits
+        .iter()
+        .filter(|h| h.via.is_some())
+        .take(MAX_REMOTE)
+        .filter_map(|h| peers::get(&h.work).ok())
+        .collect();
     html! {
         @if !remote.is_empty() {
             section aria-labelledby="elsewhere" {

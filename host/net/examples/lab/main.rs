@@ -163,7 +163,7 @@ async fn sybils() {
                 waiting.spawn(async move {
                     let buyer = Node::start(memory(port), &begin_at).await;
                     let peers = if with_link { vec![(peer, vec![at])] } else { Vec::new() };
-                    let mut fetch = buyer.net.fetch(vec![want], Some(key), peers);
+                    let fetch = buyer.net.fetch(vec![want], Some(key), peers);
                     let done = tokio::time::timeout(Duration::from_secs(40), fetch.done()).await;
                     if matches!(done, Ok(Ok(_))) {
                         *tries.lock().unwrap() += 1;

@@ -85,7 +85,7 @@ async fn a_relay_carries_little_and_leads_few() {
     let metrics = async || relaying.net.metrics().await.unwrap();
     assert!(metrics().await.contains("fondaco_swarm_relay_circuits_total 1\n"), "{}", metrics().await);
     // What is larger than a circuit carries breaks off where its bytes are used up, each time.
-    let mut fetch = buyer.net.fetch(vec![large.clone()], None, peers());
+    let fetch = buyer.net.fetch(vec![large.clone()], None, peers());
     let done = tokio::time::timeout(Duration::from_secs(5), fetch.done()).await;
     assert!(!matches!(done, Ok(Ok(_))) && fetch.bytes() < large.size, "{done:?}");
     let text = metrics().await;

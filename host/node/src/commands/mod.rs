@@ -4,6 +4,7 @@ mod audit;
 mod channels;
 mod check;
 mod doctor;
+mod find;
 mod init;
 mod keys;
 mod offers;
@@ -44,6 +45,7 @@ pub async fn run(node: &Node, command: NodeCommand, json: bool, out: &Out) -> Do
         NodeCommand::Peers { work: None } => swarm::peers(node, json, out).await,
         NodeCommand::Peers { work: Some(work) } => swarm::sharers(node, &work, json, out).await,
         NodeCommand::Net(Network::Doctor { wait }) => doctor::doctor(node, wait.duration(), json, out).await,
+        NodeCommand::Receipts { limit } => crate::receipts::show(node, limit, json, out).await,
         NodeCommand::Orders { limit } => works::orders(node, limit, json, out).await,
         NodeCommand::Plugin(args) => plugin::run(node, args, json, out).await,
         NodeCommand::Status => check::status(node, json, out).await,

@@ -81,7 +81,13 @@ fn bare_name(file: &Path) -> Option<PathBuf> {
 }
 
 fn read_small(path: &Path) -> Done<Vec<u8>> {
-    let fail = |e: std::io::Error| Fail::not_found(format!("the licence {}: {e}", path.display()));
+    let fail = |e: std::io::Error| {
+        Fail::not_found(format!(
+            "the licence {}: {e}; it comes from the library of whoever bought the work, at the shop that sold it, wherever \
+             the sealed file came from",
+            path.display()
+        ))
+    };
     if std::fs::metadata(path).map_err(fail)?.len() > MAX_LICENCE {
         return Err(Fail::failed(format!("{} is too large to be a licence", path.display())));
     }

@@ -15,8 +15,7 @@ use crate::folder::Folder;
 use crate::node::Node;
 use crate::out::Out;
 use crate::plugins;
-use crate::swarm;
-use crate::{following, mirroring};
+use crate::{following, mirroring, receipts, swarm};
 
 /// How long each part may take to stop; the gateway drains within less.
 const STOPPING: std::time::Duration = std::time::Duration::from_secs(15);
@@ -85,6 +84,14 @@ pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
             }
         }
     });
+    let receipting = tokio::spawn({
+        let (node, stopped) = (node.clone(), stopped.clone());
+        async move {
+            if let Some(net) = node.swarm.get().cloned() {
+                receipts::keep_sending(&node, net, stopped).await;
+            }
+        }
+    });
     let controlling = tokio::spawn(control::serve(socket, node.clone(), stopped));
 
     let addresses: Vec<String> = match node.swarm.get() {
@@ -105,9 +112,19 @@ pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
         signals.next().await;
         std::process::exit(1);
     });
-    for mut task in
-        [serving, feeding, settling, tidying, auditing, watching, trying, announcing, following, controlling]
-    {
+    for mut task in [
+        serving,
+        feeding,
+        settling,
+        tidying,
+        auditing,
+        watching,
+        trying,
+        announcing,
+        following,
+        receipting,
+        controlling,
+    ] {
         match tokio::time::timeout(STOPPING, &mut task).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "a part of the node did not stop as it should"),

@@ -136,11 +136,23 @@ pub async fn search(node: &Node, args: Search, json: bool, out: &Out) -> Done {
         sort: Sort::Relevance,
         cursor: None,
         limit: args.limit,
-        reach: Reach::LocalOnly,
-        wait_ms: 0,
+        reach: match (args.peers, args.trusted) {
+            (_, true) => Reach::TrustedPeers,
+            (true, false) => Reach::Everyone,
+            (false, false) => Reach::LocalOnly,
+        },
+        wait_ms: args.wait,
     };
-    let results = node.market.search(&Context::node(), query).await?;
+    let results = if query.reach == Reach::LocalOnly {
+        node.market.search(&Context::node(), query).await?
+    } else {
+        super::find::ask(node, query, json, out).await?
+    };
     for hit in &results.hits {
+        if hit.via.is_some() {
+            super::find::show(node, hit, json, out);
+            continue;
+        }
         let Ok(id) = hit.work.parse() else { continue };
         let Some(work) = node.market.ledger().work(&id).await? else { continue };
         let because: Vec<_> = hit.because.iter().map(|(why, weight)| serde_json::json!([why, weight])).collect();
@@ -187,11 +199,23 @@ pub async fn copy_work(node: &Node, work: &Work, folder: PathBuf, json: bool, ou
         task.await.map_err(Fail::failed)??;
     }
     out.say(Said::End);
+    let sealed = work.release.files.iter().filter(|f| f.protection.is_some()).count();
+    let shop = work.release.home.as_ref().and_then(|home| home.page_of(&work.release.work));
     out.result(
         json,
-        || serde_json::json!({ "work": work.release.work, "folder": folder }),
+        || serde_json::json!({ "work": work.release.work, "folder": folder, "sealed": sealed, "shop": shop }),
         || format!("{} files in {}", work.release.files.len(), folder.display()),
     );
+    if sealed > 0 && !json {
+        let place = match &shop {
+            Some(shop) => format!("buy it at {shop}"),
+            None => "buy it at its publisher's shop".to_owned(),
+        };
+        out.note(format!(
+            "{sealed} of them are sealed: {place}, save the licences and the library's key from the library there, and run \
+             `fondaco open <file>.sealed --licence <file>.licence --key library.key`"
+        ));
+    }
     Ok(())
 }
 

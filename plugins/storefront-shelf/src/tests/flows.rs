@@ -264,7 +264,10 @@ fn a_work_that_its_publisher_sells_has_no_button_here() {
     assert!(page.contains("Another publisher’s work") && page.contains("€7.00"));
     let lost = get(&format!("/works/{OTHERS}/lost")).text();
     assert!(!lost.contains("/buy") && lost.contains("has not said where that shop is"));
-    let refused = post(&format!("/works/{OTHERS}/mirrored/buy"), &[("offer", "buy"), ("key", "0123456789abcdef0123456789abcdef")]);
+    let refused = post(
+        &format!("/works/{OTHERS}/mirrored/buy"),
+        &[("offer", "buy"), ("key", "0123456789abcdef0123456789abcdef")],
+    );
     assert_eq!(refused.code(), StatusCode::CONFLICT);
     assert!(refused.text().contains("sold at its publisher’s") && !refused.text().contains("another browser"));
 }
