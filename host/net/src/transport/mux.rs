@@ -14,8 +14,8 @@ use yamux::{Connection, ConnectionError, Mode, Stream};
 
 use super::gather::Gather;
 
-/// Bytes of a frame at most. Each is copied, flushed and woken for by itself. With its head it fills four records of TLS.
-const FRAME: usize = (64 << 10) - 12;
+/// Bytes of a frame at most. Each is copied, flushed and woken for by itself. With its head it fills eight records of TLS.
+const FRAME: usize = (128 << 10) - 12;
 /// What all streams of a connection may have on their way to us, beyond the 256 KiB that each has.
 const WINDOW: usize = 16 << 20;
 /// What each stream has from the beginning (yamux' specification).
