@@ -514,6 +514,7 @@ fn versions_go_up_to_the_highest_and_are_told() {
     let versions: Vec<(String, u64)> = update.versions().into_iter().collect();
     let told = [("root", 1), ("snapshot", 1), ("targets", 1), ("timestamp", MAX_VERSION)];
     assert_eq!(versions, told.map(|(role, version)| (role.to_owned(), version)));
+    assert!(!update.forked(), "it shows the same to everybody, as far as is known");
     let next = repo.draft("timestamp").next(Expiry(NOW));
     assert!(matches!(next, Err(Why::Forward)), "and no further");
 }
@@ -603,6 +604,25 @@ fn without_consistent_snapshots_names_have_no_prefix() {
     assert!(matches!(why(client.refresh(&mut repo)), Why::Version(3)));
     repo.draft("root").set("consistent_snapshot", "yes".into());
     assert!(matches!(repo.drafts["root"].as_root(), Err(Why::Form(_))));
+}
+
+#[test]
+fn a_request_says_for_which_version_it_is_whatever_the_files_are_called() {
+    let (mut repo, client) = start();
+    repo.draft("root").set("consistent_snapshot", Json::Bool(false));
+    repo.publish(&["root", "targets", "snapshot", "timestamp"]);
+    for role in ["targets", "snapshot"] {
+        let bytes = repo.files[&repo.file(role)].clone();
+        repo.files.insert(format!("{role}.json"), bytes);
+    }
+    let (mut update, mut asked) = (client.begin().unwrap(), Vec::new());
+    while let Some(request) = update.next().unwrap() {
+        asked.push((request.file.clone(), request.version));
+        update.take(repo.files.get(&request.file).map(Vec::as_slice)).unwrap();
+    }
+    let files = ["2.root.json", "3.root.json", "timestamp.json", "snapshot.json", "targets.json"];
+    let versions = [Some(2), Some(3), None, Some(2), Some(2)];
+    assert_eq!(asked, files.map(str::to_owned).into_iter().zip(versions).collect::<Vec<_>>());
 }
 
 #[test]
