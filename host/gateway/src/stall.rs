@@ -81,8 +81,9 @@ mod tests {
 
     /// Writes until it fails.
     async fn pour(patient: &mut Patient) -> io::Error {
+        let bytes = vec![0_u8; 64 << 10];
         loop {
-            if let Err(error) = patient.write(&[0; 64 << 10]).await {
+            if let Err(error) = patient.write(&bytes).await {
                 return error;
             }
         }
