@@ -110,11 +110,12 @@ impl Deployment {
         let mut child = command.stderr(log).spawn().with_context(|| program::show(&command))?;
         let stdout = child.stdout.take().context("the node has no standard output")?;
         let log = self.folder.join("node.log");
-        let mut running = Running { child, url: String::new(), swarm: Vec::new(), log };
+        let mut running = Running { child, url: String::new(), listen: String::new(), swarm: Vec::new(), log };
         for line in BufReader::new(stdout).lines() {
             let line: Value = serde_json::from_str(&line?)?;
             if line.get("event").and_then(Value::as_str) == Some("ready") {
                 running.url = bundles::text(&line, "url")?;
+                running.listen = format!("http://{}", bundles::text(&line, "listen")?);
                 let addresses = line.get("swarm").and_then(Value::as_array).into_iter().flatten();
                 running.swarm = addresses.filter_map(Value::as_str).map(str::to_owned).collect();
                 return Ok(running);
@@ -130,6 +131,8 @@ pub struct Running {
     child: Child,
     /// Where it is open, such as `http://127.0.0.1:40123`.
     pub url: String,
+    /// Where it listens, which is another place where `brand.base-url` names one.
+    pub listen: String,
     /// Where the swarm finds it; nowhere, unless its file says so.
     pub swarm: Vec<String>,
     log: PathBuf,

@@ -68,7 +68,9 @@ impl Market {
     /// A hit is a hint: what is not in the catalogue is no hit, whatever a provider says.
     async fn keep_real(&self, results: &mut Results) -> Result<(), Error> {
         let mut real = Vec::with_capacity(results.hits.len());
-        for hit in std::mem::take(&mut results.hits) {
+        for mut hit in std::mem::take(&mut results.hits) {
+            // Who is asked here knows what is here; which node a hit came from is said by this one alone.
+            hit.via = None;
             match hit.work.parse() {
                 Ok(id) if self.ledger().work(&id).await?.is_some() => real.push(hit),
                 _ => tracing::warn!(work = %hit.work, "a search provider named a work that is not here"),

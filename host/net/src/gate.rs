@@ -39,6 +39,8 @@ pub(crate) enum Offence {
     Protocol,
     /// It was too slow to be of use.
     Slow,
+    /// It passed on what nobody signed, which whoever is honest looks at before.
+    Forgery,
     /// It went on asking after it was told that it asks too much.
     Flood,
 }
@@ -48,6 +50,8 @@ impl Offence {
         match self {
             // Three times is enough. A broken disk is found by its owner too, who then no longer serves the blob.
             Self::BadData => 30,
+            // Twice: the gossip behaviour soon stops to listen by itself, and shows no third.
+            Self::Forgery => 50,
             Self::Protocol => 15,
             Self::Slow => 3,
             Self::Flood => 10,

@@ -227,7 +227,7 @@ impl Gossip {
             }
             Verdict::Reject => {
                 self.useless.take(from, now);
-                (verdict, Some(Offence::BadData))
+                (verdict, Some(Offence::Forgery))
             }
         }
     }
@@ -323,9 +323,9 @@ mod tests {
             (scene.head(&key, 6, 0), false, None),
             (scene.head(&key, 7, day + 60), false, None),
             (scene.head(&key, 7, -3600), false, None),
-            (scene.head(&mallory, 8, 0), false, Some(Offence::BadData)),
-            (vec![0; 100], false, Some(Offence::BadData)),
-            (vec![0; 15_000], false, Some(Offence::BadData)),
+            (scene.head(&mallory, 8, 0), false, Some(Offence::Forgery)),
+            (vec![0; 100], false, Some(Offence::Forgery)),
+            (vec![0; 15_000], false, Some(Offence::Forgery)),
             (scene.head(&key, 7, 60), true, None),
         ] {
             let (verdict, found) = scene.judge(peer, data);

@@ -17,7 +17,7 @@ use crate::swarm::Command;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counted {
     /// Bytes that did not verify, messages against the protocol, slowness.
-    pub offences: [u64; 4],
+    pub offences: [u64; 5],
     pub bans: u64,
     pub dials: u64,
     pub failed_dials: u64,
@@ -40,6 +40,7 @@ impl Counted {
             Offence::Protocol => 1,
             Offence::Slow => 2,
             Offence::Flood => 3,
+            Offence::Forgery => 4,
         };
         if let Some(count) = self.offences.get_mut(at) {
             *count += 1;
@@ -118,9 +119,9 @@ fn text(figures: &Figures, sent: u64, received: u64, fetches: [u64; 3]) -> Strin
     let [began, well, ill] = fetches;
     let ends = [("began", began), ("done", well), ("failed", ill)];
     family("fetches_total", "counter", "Fetches from the swarm, by how far they came.", &labelled("state", &ends));
-    let [bad, protocol, slow, flood] = offences;
+    let [bad, protocol, slow, flood, forged] = offences;
     family("verify_failures_total", "counter", "Answers of peers that did not verify.", &one(bad));
-    let kinds = [("bad-data", bad), ("protocol", protocol), ("slow", slow), ("flood", flood)];
+    let kinds = [("bad-data", bad), ("protocol", protocol), ("slow", slow), ("flood", flood), ("forgery", forged)];
     family("offences_total", "counter", "What peers did that they should not have done.", &labelled("kind", &kinds));
     family("bans_total", "counter", "Peers that were banned.", &one(counted.bans));
     family("banned_peers", "gauge", "Peers that are banned now.", &number(figures.banned));

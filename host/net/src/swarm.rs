@@ -456,6 +456,8 @@ impl Loop {
         }
         self.dialling.entry(peer).or_default().push(reply);
         let options = DialOpts::peer_id(peer).condition(PeerCondition::NotDialing).addresses(addresses).build();
+        self.swarm.behaviour_mut().gate.wish(options.connection_id());
+        self.counted.dials += 1;
         if let Err(error) = self.swarm.dial(options) {
             self.dialled(peer, Some(&error));
         }

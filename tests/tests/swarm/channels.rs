@@ -63,7 +63,7 @@ fn what_is_published_is_at_the_followers_within_seconds_and_whoever_was_down_cat
     follower.deployment.ok(&["follow", &channel_link(&publisher.deployment)?])?;
     assert_eq!(works(&follower.deployment)?, ["second", "third"]);
     let release = |deployment: &Deployment| -> Result<Vec<String>> {
-        deployment.json(&["works"])?.iter().map(|work| bundles::text(work, "release")).collect()
+        deployment.json(&["works"])?.iter().map(|work| bundles::text(work, "release_id")).collect()
     };
     let (mut here, mut there) = (release(&follower.deployment)?, release(&publisher.deployment)?);
     here.sort();
@@ -113,7 +113,7 @@ fn a_mirror_keeps_what_it_was_told_to_and_gives_it_when_the_publisher_is_gone() 
     let releases = publisher.deployment.json(&["works"])?;
     let release = |slug: &str| -> Result<String> {
         let fits = |work: &&Value| bundles::text(work, "work").is_ok_and(|id| id.ends_with(&format!("/{slug}")));
-        bundles::text(releases.iter().find(fits).context("no such work")?, "release")
+        bundles::text(releases.iter().find(fits).context("no such work")?, "release_id")
     };
     publishing.kill()?;
     let address = mirroring.swarm.first().context("the mirror does not listen")?;

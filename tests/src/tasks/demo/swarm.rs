@@ -22,15 +22,13 @@ pub fn listen(deployment: &Deployment) -> Result<u16> {
         let (_, port) = line.split_once("/tcp/")?;
         port.split('"').next()?.parse().ok().filter(|port| is_free(*port))
     });
-    let port = match had {
-        Some(port) => port,
-        None => free_port()?,
-    };
-    let kept: String = section.lines().filter(|line| !is_set(line)).map(|line| format!("{line}\n")).collect();
+    let port = had.map_or_else(free_port, Ok)?;
+    let kept: Vec<&str> = section.lines().filter(|line| !is_set(line)).collect();
+    let kept = kept.join("\n");
     let address = format!("/ip4/{}", Ipv4Addr::LOCALHOST);
     let listen = format!("listen = [\"{address}/udp/{port}/quic-v1\", \"{address}/tcp/{port}\"]\n");
     let after = after.map(|a| format!("\n[{a}")).unwrap_or_default();
-    replace(&file, &format!("{before}[network]\nenabled = true\n{listen}{kept}{after}"))?;
+    replace(&file, &format!("{before}[network]\nenabled = true\n{listen}{kept}\n{after}"))?;
     Ok(port)
 }
 

@@ -1,6 +1,6 @@
-//! `cargo lab simulate`: what was measured with real nodes, carried to ten thousand, a hundred thousand and a million of them,
-//! and from there to four million online of sixty million users. What was measured, what was simulated and what was
-//! calculated stand in tables of their own, with the assumptions.
+//! `cargo lab simulate`: look-ups and spreading among ten thousand, a hundred thousand and a million nodes, and from there to
+//! four million online of sixty million users. What was estimated, what was simulated and what was calculated stand in
+//! tables of their own, with the assumptions.
 
 #![expect(clippy::cast_precision_loss, reason = "counts, far below 2^52")]
 
@@ -16,8 +16,8 @@ use super::random::Random;
 use super::spread::{self, Spread};
 use super::table::{self, K, Table, World};
 
-/// Where the measured figures are.
-const MEASURED: &str = include_str!("../../../lab/measured.toml");
+/// What single things cost.
+const COSTS: &str = include_str!("../../../lab/costs.toml");
 /// Users, and those of them who are online.
 const USERS: f64 = 60e6;
 const ONLINE: usize = 4_000_000;
@@ -39,13 +39,12 @@ pub struct Options {
     out: Option<PathBuf>,
 }
 
-/// What was measured with real nodes: see the file.
+/// What single things cost: see the file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Measured {
+pub struct Costs {
     date: String,
-    version: String,
-    command: String,
+    basis: String,
     /// Bytes on the wire of a question to the hash table with its answer, dialling and streams' negotiation with them.
     question_and_answer_bytes: f64,
     /// CPU of both sides for one question, in microseconds.
@@ -100,13 +99,13 @@ pub struct Step {
 
 /// Simulates, and writes the report.
 pub fn run(options: &Options) -> Result<()> {
-    let measured: Measured = toml::from_str(MEASURED).context("tests/lab/measured.toml")?;
+    let costs: Costs = toml::from_str(COSTS).context("tests/lab/costs.toml")?;
     let mut steps = Vec::new();
     for nodes in &options.nodes {
         eprintln!("simulating {nodes} nodes");
         steps.push(step(*nodes, options.look_ups, options.seed));
     }
-    let report = report(&measured, &steps, options);
+    let report = report(&costs, &steps, options);
     match &options.out {
         None => println!("{report}"),
         Some(folder) => {
@@ -164,7 +163,7 @@ struct Node {
     mib: f64,
 }
 
-fn node(measured: &Measured, questions: f64, nodes: f64) -> Node {
+fn node(costs: &Costs, questions: f64, nodes: f64) -> Node {
     let full = (nodes * ASSUMED.full).max(1.0);
     // Looking for what its user wants, and once in five minutes for itself, as the library does.
     let look_ups = ASSUMED.wanted_a_day + 24.0 * 12.0;
@@ -174,9 +173,9 @@ fn node(measured: &Measured, questions: f64, nodes: f64) -> Node {
     let copies = announced * K as f64;
     // Who keeps the table answers for all: each question that anybody asks is answered by one of them.
     let answered = asked * nodes / full;
-    let bytes = (asked + answered) * measured.question_and_answer_bytes
-        + (copies + copies * nodes / full) * measured.list_key_bytes
-        + 24.0 * 2.0 * measured.idle_bytes_an_hour * ASSUMED.connections;
+    let bytes = (asked + answered) * costs.question_and_answer_bytes
+        + (copies + copies * nodes / full) * costs.list_key_bytes
+        + 24.0 * 2.0 * costs.idle_bytes_an_hour * ASSUMED.connections;
     let records = ASSUMED.releases * K as f64 * nodes / full;
     let mib = f64::from(1 << 20);
     Node {
@@ -184,14 +183,13 @@ fn node(measured: &Measured, questions: f64, nodes: f64) -> Node {
         questions_a_day: asked + answered,
         announced_a_day: copies,
         mib_a_day: bytes / mib,
-        cpu_seconds_a_day: (asked + answered) * measured.question_cpu_micros / 2.0 / 1e6,
+        cpu_seconds_a_day: (asked + answered) * costs.question_cpu_micros / 2.0 / 1e6,
         records,
-        mib: (records * measured.record_bytes + measured.node_bytes + ASSUMED.connections * measured.connection_bytes)
-            / mib,
+        mib: (records * costs.record_bytes + costs.node_bytes + ASSUMED.connections * costs.connection_bytes) / mib,
     }
 }
 
-fn report(measured: &Measured, steps: &[Step], options: &Options) -> String {
+fn report(costs: &Costs, steps: &[Step], options: &Options) -> String {
     let mut out = String::new();
     let mut say = |line: &str| {
         let _ = writeln!(out, "{line}");
@@ -201,7 +199,7 @@ fn report(measured: &Measured, steps: &[Step], options: &Options) -> String {
         "How much a node sends and keeps, how long it takes to find something, and how long until a public has a release, as the",
     );
     say(
-        "swarm grows to sixty million users. Three kinds of figures are kept apart: what was **measured** with real nodes, what a",
+        "swarm grows to sixty million users. Three kinds of figures are kept apart: what was **estimated** for single things, what a",
     );
     say(
         "**simulation** made of it, node by node, and what was **calculated** from that for sizes that no machine here holds.\n",
@@ -210,26 +208,26 @@ fn report(measured: &Measured, steps: &[Step], options: &Options) -> String {
     say(&format!("$ cargo lab simulate --seed {} --out host/book/src/reference", options.seed));
     say("```\n");
     say("![Finding, hops, spreading, and how a release comes to a public](scale.svg)\n");
-    say("## Measured\n");
-    say(&format!("With `{}`, {}, {}.\n", measured.command, measured.version, measured.date));
+    say("## Estimated\n");
+    say(&format!("Costs of single things, {}; {}. They stand in `tests/lab/costs.toml`.\n", costs.basis, costs.date));
     say("| what | figure |\n|---|---|");
     let kib = 1024.0;
     for (what, figure) in [
         (
             "a question to the hash table, on the wire, both ways",
-            format!("{:.0} bytes", measured.question_and_answer_bytes),
+            format!("{:.0} bytes", costs.question_and_answer_bytes),
         ),
-        ("CPU of both sides for it", format!("{:.0} µs", measured.question_cpu_micros)),
-        ("telling one node of one release, in a list", format!("{:.0} bytes", measured.list_key_bytes)),
+        ("CPU of both sides for it", format!("{:.0} µs", costs.question_cpu_micros)),
+        ("telling one node of one release, in a list", format!("{:.0} bytes", costs.list_key_bytes)),
         (
             "a connection on which nothing happens",
-            format!("{:.1} KiB an hour each way", measured.idle_bytes_an_hour / kib),
+            format!("{:.1} KiB an hour each way", costs.idle_bytes_an_hour / kib),
         ),
         (
             "a node with nothing to do; each connection more",
-            format!("{:.0} MiB; {:.0} KiB", measured.node_bytes / kib / kib, measured.connection_bytes / kib),
+            format!("{:.0} MiB; {:.0} KiB", costs.node_bytes / kib / kib, costs.connection_bytes / kib),
         ),
-        ("a provider record that is kept", format!("{:.0} bytes", measured.record_bytes)),
+        ("a provider record that is kept", format!("{:.0} bytes", costs.record_bytes)),
     ] {
         say(&format!("| {what} | {figure} |"));
     }
@@ -304,7 +302,7 @@ fn report(measured: &Measured, steps: &[Step], options: &Options) -> String {
     let simulated: Vec<f64> = steps.iter().map(|step| step.nodes as f64).collect();
     for nodes in simulated.iter().copied().chain([ONLINE as f64]) {
         let questions = extrapolated(steps, |step| step.questions, (nodes * ASSUMED.full).max(2.0));
-        let node = node(measured, questions, nodes);
+        let node = node(costs, questions, nodes);
         say(&format!(
             "| {} | {} | {} | {} | {} | {:.0} MiB | {:.0} s | {:.0} MiB |",
             chart::short(nodes),
@@ -381,14 +379,14 @@ mod tests {
 
     #[test]
     fn a_small_run_repeats_and_its_report_has_all_parts() {
-        let measured: Measured = toml::from_str(MEASURED).unwrap();
+        let costs: Costs = toml::from_str(COSTS).unwrap();
         let options = Options { nodes: vec![300, 1200], look_ups: 60, seed: 4, out: None };
         let steps: Vec<Step> = options.nodes.iter().map(|nodes| step(*nodes, options.look_ups, options.seed)).collect();
         let again: Vec<Step> = options.nodes.iter().map(|nodes| step(*nodes, options.look_ups, options.seed)).collect();
-        let text = report(&measured, &steps, &options);
-        assert_eq!(text, report(&measured, &again, &options), "the same seed, another report");
+        let text = report(&costs, &steps, &options);
+        assert_eq!(text, report(&costs, &again, &options), "the same seed, another report");
         for part in
-            ["## Measured", "## Assumed", "## Simulated", "## Calculated", "| 300 |", "| 1200 |", "| 4 M | 1 M |"]
+            ["## Estimated", "## Assumed", "## Simulated", "## Calculated", "| 300 |", "| 1200 |", "| 4 M | 1 M |"]
         {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }

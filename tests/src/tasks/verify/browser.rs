@@ -74,9 +74,9 @@ fn named(shop: demo::Shop) -> Result<demo::Shop> {
     node.stop()?;
     let file = deployment.path().join("fondaco.toml");
     let text = fs::read_to_string(&file)?;
-    let without: String =
-        text.lines().filter(|line| !line.starts_with("base-url =")).map(|line| format!("{line}\n")).collect();
-    fs::write(&file, without.replacen("[brand]\n", &format!("[brand]\nbase-url = \"{address}\"\n"), 1))?;
+    let without: Vec<&str> = text.lines().filter(|line| !line.starts_with("base-url =")).collect();
+    let named = without.join("\n").replacen("[brand]\n", &format!("[brand]\nbase-url = \"{address}\"\n"), 1);
+    fs::write(&file, named)?;
     let listen = address.trim_start_matches("http://");
     let node = deployment.up_at(listen)?;
     for work in &works {
