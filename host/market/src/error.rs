@@ -86,6 +86,9 @@ pub enum Error {
     /// Not allowed, and why.
     #[error("{0}")]
     Refused(String),
+    /// An offer's own terms stand against it, and how: something that the buyer may be able to mend.
+    #[error("{0}")]
+    Terms(String),
 }
 
 impl From<tokio::task::JoinError> for Error {
@@ -126,6 +129,7 @@ pub(crate) fn shown(error: Error) -> types::Error {
             types::Error::NotFound
         }
         Error::Refused(text) => types::Error::Denied(text),
+        Error::Terms(text) => types::Error::Invalid(text),
         // The breaker has said so when it opened; here it would be said with every page.
         Error::Call(CallError::Unavailable { who, .. }) => {
             types::Error::Unavailable(format!("{} is out of order; its operator was told", who.id))

@@ -36,6 +36,10 @@ fn refused(why: impl Into<String>) -> Error {
     Error::Refused(why.into())
 }
 
+fn against(why: impl Into<String>) -> Error {
+    Error::Terms(why.into())
+}
+
 impl Market {
     /// The visitor on whose behalf a storefront asks: nobody else's session is ever acted for.
     pub(crate) fn own<'a>(by: &'a Caller, session: &str) -> Result<&'a Visitor, Error> {
@@ -353,10 +357,10 @@ fn leads_to_a_service(url: &str, base: &str) -> bool {
 fn check_window(offer: &Offer, at: OffsetDateTime) -> Result<(), Error> {
     let time = |text: &Option<String>| text.as_ref().and_then(|t| OffsetDateTime::parse(t, &Rfc3339).ok());
     if time(&offer.terms.available_from).is_some_and(|from| at < from) {
-        return Err(refused("this offer is not open yet"));
+        return Err(against("this offer is not open yet"));
     }
     if time(&offer.terms.available_until).is_some_and(|until| at >= until) {
-        return Err(refused("this offer has ended"));
+        return Err(against("this offer has ended"));
     }
     Ok(())
 }
@@ -366,15 +370,15 @@ fn check_territory(offer: &Offer, country: Option<&str>) -> Result<(), Error> {
     if let Some(code) = country
         && (code.len() != 2 || !code.bytes().all(|b| b.is_ascii_uppercase()))
     {
-        return Err(refused("a country is written as its two letters of ISO 3166-1, such as FR"));
+        return Err(against("a country is written as its two letters of ISO 3166-1, such as FR"));
     }
     let sold_in = &offer.terms.territories;
     match country {
         _ if sold_in.is_empty() => Ok(()),
         Some(country) if sold_in.iter().any(|t| t == country) => Ok(()),
-        Some(country) => Err(refused(format!("this offer is sold in {}, and not in {country}", sold_in.join(", ")))),
+        Some(country) => Err(against(format!("this offer is sold in {}, and not in {country}", sold_in.join(", ")))),
         None => {
-            Err(refused(format!("this offer is sold in {} alone: say which country you are in", sold_in.join(", "))))
+            Err(against(format!("this offer is sold in {} alone: say which country you are in", sold_in.join(", "))))
         }
     }
 }

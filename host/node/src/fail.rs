@@ -64,7 +64,7 @@ impl From<fondaco_market::Error> for Fail {
         let text = chain(&error);
         match error {
             M::NoWork(_) | M::Ledger(L::NoWork(_) | L::NoOrder(_) | L::NoEntitlement(_)) => Self::not_found(text),
-            M::Refused(_) | M::Schemes(..) => Self::refused(text),
+            M::Refused(_) | M::Terms(_) | M::Schemes(..) => Self::refused(text),
             M::Load(error) => error.into(),
             M::NoPlugin { .. }
             | M::Stopping
