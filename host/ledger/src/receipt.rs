@@ -18,6 +18,8 @@ use crate::{Ledger, Result};
 
 /// Most receipts at once.
 const MOST_AT_ONCE: usize = 1000;
+/// Most receipts of one downloader for one release.
+const MOST_OF_ONE: u64 = 64;
 
 /// A receipt whose signature the caller has verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,9 +133,16 @@ fn take(tx: &mut Tx<'_>, new: NewReceipt, at: OffsetDateTime) -> Result<Taken> {
     let Some(release) = release else { return Ok(Taken::NoRelease) };
     let had = tx
         .conn
-        .prepare_cached("SELECT coalesce(sum(bytes), 0) AS n FROM receipts WHERE release = ?1 AND downloader = ?2")?
-        .query_row(params![new.release.as_bytes(), new.downloader], |row| count(row, "n"))?;
-    if new.bytes == 0 || had.checked_add(new.bytes).is_none_or(|sum| sum > bytes_of(&release)) {
+        .prepare_cached(
+            "SELECT coalesce(sum(bytes), 0) AS n, count(*) AS receipts FROM receipts WHERE release = ?1 AND downloader = ?2",
+        )?
+        .query_row(params![new.release.as_bytes(), new.downloader], |row| Ok((count(row, "n")?, count(row, "receipts")?)))?;
+    let (had, receipts) = had;
+    // Signers cost nothing: without an end each could fill the log byte by byte.
+    if receipts >= MOST_OF_ONE
+        || new.bytes == 0
+        || had.checked_add(new.bytes).is_none_or(|sum| sum > bytes_of(&release))
+    {
         return Ok(Taken::TooMuch);
     }
     let NewReceipt { id, release, seeder, downloader, bytes, delivered } = new;

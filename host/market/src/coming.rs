@@ -160,6 +160,6 @@ impl Market {
     }
 
     fn all_here(&self, release: &Release) -> bool {
-        release.files.iter().all(|file| self.store().has(file.hash))
+        release.files.iter().all(|file| self.store().get(file.hash).is_ok_and(|blob| blob.size() == file.size))
     }
 }

@@ -135,12 +135,23 @@ impl Market {
 
     /// May everybody have this blob, be it over HTTP or from the swarm?
     pub async fn is_public(&self, blob: BlobHash) -> Result<bool, Error> {
-        Ok(self.ledger().file_uses(blob).await?.iter().any(is_for_everybody))
+        Ok(self.uses_of(blob).await?.iter().any(is_for_everybody))
+    }
+
+    /// In which releases a blob is. Of what this node publishes itself, its own releases alone decide: another publisher may
+    /// name the hash of a file that is sold here, and give it away in words.
+    async fn uses_of(&self, blob: BlobHash) -> Result<Vec<FileUse>, Error> {
+        let mut uses = self.ledger().file_uses(blob).await?;
+        let own = self.publisher();
+        if uses.iter().any(|of| *of.work.publisher() == own) {
+            uses.retain(|of| *of.work.publisher() == own);
+        }
+        Ok(uses)
     }
 
     /// A file by its hash, for everybody or for the bearer of a proof.
     pub async fn file(&self, hash: BlobHash, proof: &Proof) -> Result<Delivery, Refusal> {
-        let uses = self.ledger().file_uses(hash).await.map_err(unavailable)?;
+        let uses = self.uses_of(hash).await.map_err(unavailable)?;
         let public = uses.iter().find(|u| is_for_everybody(u));
         let of = match public {
             Some(found) => found,

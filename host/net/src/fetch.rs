@@ -30,6 +30,8 @@ use crate::wire::{self, Answer, Request};
 
 /// How often a source is tried that broke, and how long is waited before the second try; then twice as long each time.
 const TRIES: u32 = 5;
+/// How often a source is tried that says that it is busy.
+const BUSY_TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(500);
 const LEAST_PAUSE: Duration = Duration::from_millis(20);
 /// Web seeds that may wait to be added.
@@ -706,7 +708,7 @@ impl Run {
             }
             Ended::Busy(time) => {
                 pause = pause.max(time);
-                SourceState::Waiting
+                if candidate.tries >= BUSY_TRIES { out("it is always busy") } else { SourceState::Waiting }
             }
             Ended::Broke(why) => {
                 tracing::debug!(source = %who, %why, "a source broke");

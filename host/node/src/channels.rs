@@ -66,6 +66,8 @@ pub struct Doing {
     pub giver: Option<fondaco_net::PeerId>,
     /// A change that could not be taken in, and how often that was tried.
     pub stuck: (u64, u32),
+    /// When that was counted last: those who are asked in one go count once.
+    pub stuck_at: Option<tokio::time::Instant>,
 }
 
 /// The list and what goes with it.
@@ -209,12 +211,19 @@ impl Channels {
     pub fn keep_page(&self, channel: &PublicKey, since: u64, through: u64, signed: &[u8]) -> std::io::Result<()> {
         let folder = self.pages_of(channel);
         std::fs::create_dir_all(&folder)?;
-        replace(&folder.join(format!("{since:020}-{through:020}.page")), signed)
+        replace(&folder.join(format!("{since:020}-{through:020}.page")), signed)?;
+        // A later page may say all that earlier ones did.
+        for (to, from, path) in self.pages_in(channel) {
+            if from >= since && to <= through && (from, to) != (since, through) {
+                std::fs::remove_file(path)?;
+            }
+        }
+        Ok(())
     }
 
-    /// Pages of a channel that is followed, after `since`, at most so many bytes. Blocks.
-    pub fn kept_pages(&self, channel: &PublicKey, since: u64, most_bytes: usize) -> Vec<Vec<u8>> {
-        let mut all: Vec<(u64, u64, PathBuf)> = Vec::new();
+    /// The pages that are kept of a channel: through which change, since which, and where.
+    fn pages_in(&self, channel: &PublicKey) -> Vec<(u64, u64, PathBuf)> {
+        let mut all = Vec::new();
         for entry in std::fs::read_dir(self.pages_of(channel)).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let numbers = name.to_str().and_then(|n| n.strip_suffix(".page")).and_then(|n| n.split_once('-'));
@@ -222,6 +231,12 @@ impl Channels {
                 all.push((to, from, entry.path()));
             }
         }
+        all
+    }
+
+    /// Pages of a channel that is followed, after `since`, at most so many bytes. Blocks.
+    pub fn kept_pages(&self, channel: &PublicKey, since: u64, most_bytes: usize) -> Vec<Vec<u8>> {
+        let mut all = self.pages_in(channel);
         all.sort();
         let (mut known, mut bytes, mut pages) = (since, 0, Vec::new());
         for (to, from, path) in all {

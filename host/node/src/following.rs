@@ -156,7 +156,7 @@ async fn take_in(
     let (market, channel) = (&node.market, followed.channel);
     let since = known(node, &channel).await?;
     let entries: Vec<&ChannelEntry> = entries.iter().filter(|entry| entry.number > since).collect();
-    if market.ledger().channel_sequence(channel).await? >= MOST_CHANGES {
+    if since.max(market.ledger().channel_sequence(channel).await?) >= MOST_CHANGES {
         let why = format!("it names more than {MOST_CHANGES} works; what comes after them is not followed");
         node.channels.note(channel, |doing| doing.problem = Some(why.clone()));
         tracing::warn!(%channel, "a channel is too long: {why}");
@@ -217,16 +217,27 @@ async fn take_in(
             }
         }
         market.ledger().set_cursor(&cursor(&channel), entry.number).await?;
+        node.channels.note(channel, |doing| {
+            if doing.stuck.0 <= entry.number {
+                doing.stuck = (0, 0);
+            }
+        });
     }
     Ok(true)
 }
 
-/// Counts how often a change was tried.
+/// Counts how often a change was tried: once for all who are asked in one go, so that a few who give nothing do not make a
+/// work be left out.
 fn stuck(node: &Node, channel: PublicKey, number: u64) -> u32 {
     let mut tries = 0;
     node.channels.note(channel, |doing| {
-        tries = if doing.stuck.0 == number { doing.stuck.1 + 1 } else { 1 };
-        doing.stuck = (number, tries);
+        let is_same = doing.stuck.0 == number;
+        if is_same && doing.stuck_at.is_some_and(|at| at.elapsed() < ASK_SOON) {
+            tries = doing.stuck.1;
+            return;
+        }
+        tries = if is_same { doing.stuck.1 + 1 } else { 1 };
+        (doing.stuck, doing.stuck_at) = ((number, tries), Some(Instant::now()));
     });
     tries
 }
@@ -252,14 +263,16 @@ pub async fn keep_following(node: Arc<Node>, net: Net, mut stop: watch::Receiver
     };
     let mut changed = node.channels.changed.subscribe();
     this.follow().await;
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
             () = told(&mut stop) => break,
+            _ = look.tick() => this.look().await,
             Some(Ok((channel, done))) = this.running.join_next() => this.done(channel, done),
             Some(heard) = hearing.recv() => this.heard(heard),
             Ok(()) = changed.changed() => this.follow().await,
-            () = tokio::time::sleep(LOOK) => this.look().await,
         }
     }
     this.running.shutdown().await;

@@ -30,6 +30,9 @@ const SENDING: Duration = Duration::from_secs(8);
 /// Receipts of one peer: so many at once, and so many a second after that.
 const BURST: f64 = 256.0;
 const PER_SECOND: f64 = 1.0;
+/// Receipts of all peers together.
+const ALL_BURST: f64 = 2048.0;
+const ALL_PER_SECOND: f64 = 20.0;
 /// The longest answer to them, in bytes.
 const MAX_ANSWER: usize = 1024;
 
@@ -47,12 +50,15 @@ pub struct Taking {
     market: Market,
     rules: ReceiptRules,
     rates: PerPeer,
+    /// The same for all together, as if they were one: identities cost nothing.
+    all: (PeerId, PerPeer),
 }
 
 impl Taking {
     /// As `[network.receipts]` says.
     pub fn new(market: Market, rules: ReceiptRules) -> Self {
-        Self { market, rules, rates: PerPeer::new(BURST, PER_SECOND) }
+        let all = (PeerId::random(), PerPeer::new(ALL_BURST, ALL_PER_SECOND));
+        Self { market, rules, rates: PerPeer::new(BURST, PER_SECOND), all }
     }
 
     /// Answers a question that brings receipts.
@@ -61,7 +67,8 @@ impl Taking {
             return Answered::Nothing;
         }
         let fits = receipts.len() <= MAX_RECEIPTS && receipts.iter().all(|r| r.len() <= MAX_RECEIPT_BYTES);
-        if !fits || !self.rates.take(from, f64::from(u32::try_from(receipts.len()).unwrap_or(u32::MAX))) {
+        let many = f64::from(u32::try_from(receipts.len()).unwrap_or(u32::MAX));
+        if !fits || !self.rates.take(from, many) || !self.all.1.take(self.all.0, many) {
             return Answered::Busy(60_000);
         }
         match self.market.take_receipts(receipts).await {
@@ -216,7 +223,11 @@ pub async fn keep_sending(node: &Node, net: Net, mut stop: watch::Receiver<bool>
     let folder = outbox(node);
     let (mut pause, mut known) = (SOON, 0);
     loop {
-        let left = send_waiting(&net, &folder).await;
+        let left = tokio::select! {
+            biased;
+            _ = stop.wait_for(|s| *s) => return,
+            left = send_waiting(&net, &folder) => left,
+        };
         // Something new, or nothing left: begin again with little patience.
         pause = if left != known || left == 0 { SOON } else { (pause * 2).min(LATE) };
         known = left;
@@ -231,7 +242,8 @@ pub async fn keep_sending(node: &Node, net: Net, mut stop: watch::Receiver<bool>
 /// Sends what waits now: for a command that is over soon.
 pub async fn send_now(node: &Node, net: &Net) {
     if node.deployment.network.receipts.give {
-        send_waiting(net, &outbox(node)).await;
+        // What is still waiting then goes out when the node is up.
+        let _ = tokio::time::timeout(SENDING, send_waiting(net, &outbox(node))).await;
     }
 }
 

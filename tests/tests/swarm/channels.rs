@@ -139,6 +139,33 @@ fn a_mirror_keeps_what_it_was_told_to_and_gives_it_when_the_publisher_is_gone() 
 }
 
 #[test]
+fn what_is_sold_here_stays_so_whatever_another_publisher_gives_away() -> Result<()> {
+    let (seller, mallory, taker) = (node(LISTENS)?, node(LISTENS)?, node("")?);
+    let bytes = noise(300_000);
+    seller.publish(&ABOUT.replace("0.00 EUR", "3.00 EUR"), &[("one.flac", &bytes)])?;
+    // The very same file, for nothing.
+    mallory.publish(ABOUT, &[("one.flac", &bytes)])?;
+    let (selling, giving) = (seller.deployment.up()?, mallory.deployment.up()?);
+    seller.deployment.ok(&["follow", &channel_link(&mallory.deployment)?])?;
+    assert_eq!(works(&seller.deployment)?.len(), 2);
+    let theirs = mallory.deployment.json(&["works"])?;
+    let work = theirs.first().context("no work")?;
+    let hash = work.pointer("/files/0/hash").and_then(Value::as_str).context("no hash")?.to_owned();
+    let host = selling.url.trim_start_matches("http://");
+    let answer = fondaco_tests::http::send(host, "GET", &format!("/files/{hash}/one.flac"), &[], b"")?;
+    assert_eq!(answer.status, 403, "{}", answer.text());
+    giving.kill()?;
+    let address = selling.swarm.first().context("the seller does not listen")?;
+    let link = format!("fondaco:{}?p={address}", bundles::text(work, "release_id")?);
+    let out = taker.path("out");
+    let output = taker.deployment.run(&["get", &link, "--out", out.to_str().context("path")?])?;
+    ensure!(output.code == 5 && !out.join("one.flac").exists(), "{output:?}");
+    ensure!(sent(&seller.deployment)? < 5_000, "more than the release was sent");
+    assert_eq!(selling.stop()?, 0);
+    Ok(())
+}
+
+#[test]
 fn mistakes_with_channels_are_named() -> Result<()> {
     let one = node("")?;
     let check = |command: &[&str], code: i32, words: &str| -> Result<()> {
