@@ -91,7 +91,7 @@ fn fetching(disk: &Path) -> Result<()> {
     let begin = Instant::now();
     let says = |words: &str| -> Result<()> {
         while !fs::read_to_string(&said)?.contains(words) {
-            ensure!(begin.elapsed() < Duration::from_secs(60), "{words:?} is not said: {}", fs::read_to_string(&said)?);
+            ensure!(begin.elapsed() < Duration::from_mins(1), "{words:?} is not said: {}", fs::read_to_string(&said)?);
             std::thread::sleep(Duration::from_millis(50));
         }
         Ok(())

@@ -305,7 +305,7 @@ mod tests {
             .map(|c| (c.to_string(), c))
             .collect();
         assert_eq!(kinds.len(), 19, "{kinds:?}");
-        assert!(kinds.keys().all(|name| name.starts_with("a")), "{kinds:?}");
+        assert!(kinds.keys().all(|name| name.starts_with('a')), "{kinds:?}");
         assert_eq!(Class::Metadata.to_string(), "a cloud's metadata service");
         assert_eq!(Class::Private.to_string(), "a private address");
     }

@@ -23,7 +23,7 @@ pub(crate) async fn file(market: &Market, method: &Method, uri: &Uri, headers: &
     };
     match market.file(hash, &proof(uri)).await {
         Ok(delivery) if rest.ends_with(OUTBOARD) && !delivery.file_name.ends_with(OUTBOARD) => {
-            outboard(method, hash, delivery).await
+            outboard(method, hash, delivery)
         }
         Ok(delivery) => serve(method, headers, hash, delivery).await,
         Err(refusal) => refuse(&refusal),
@@ -32,7 +32,7 @@ pub(crate) async fn file(market: &Market, method: &Method, uri: &Uri, headers: &
 
 /// A file's tree, for those who have its bytes from elsewhere: `bao-tree`'s outboard in groups of 16 KiB, without a length
 /// in front. Only of a file that is here.
-async fn outboard(method: &Method, hash: BlobHash, delivery: Delivery) -> Answer {
+fn outboard(method: &Method, hash: BlobHash, delivery: Delivery) -> Answer {
     let Delivery { content: Content::Here(blob), size, public, .. } = delivery else {
         return problem(StatusCode::NOT_FOUND, "not-found", "The tree of that file is not here.");
     };

@@ -22,7 +22,7 @@ const MOST_AT_ONCE: usize = 1000;
 const MOST_OF_ONE: u64 = 64;
 
 /// A receipt whose signature the caller has verified.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewReceipt {
     /// What names it.
     pub id: [u8; 32],

@@ -157,7 +157,9 @@ impl Market {
         }
         let (results, kept) = merge(own, all, &here);
         let now = Instant::now();
-        kept.into_iter().for_each(|found| self.0.found.put(found, now));
+        for found in kept {
+            self.0.found.put(found, now);
+        }
         Ok(results)
     }
 

@@ -60,7 +60,7 @@ impl Net {
         let peer = at.0;
         let bad = |why| {
             self.note(peer, Offence::BadData);
-            Err(Error::Channel { peer, channel, why })
+            Err(Error::Channel { peer, channel: Box::new(channel), why })
         };
         let given = match self.ask_patiently(at, &Question::Channel { channel, since }).await? {
             Answered::Channel(given) => given,

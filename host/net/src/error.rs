@@ -67,8 +67,8 @@ pub enum Error {
     Channel {
         /// The peer.
         peer: PeerId,
-        /// Whose channel.
-        channel: PublicKey,
+        /// Whose channel. In a box, since an error this large would be carried by every answer.
+        channel: Box<PublicKey>,
         /// What is wrong with it.
         why: String,
     },
@@ -117,7 +117,7 @@ mod tests {
             Error::Dial { peer, why: "refused".into() },
             Error::NoSource { what: "the release x".into(), why: Vec::new() },
             Error::NoSource { what: "the release x".into(), why: vec!["a".into(), "b".into()] },
-            Error::Channel { peer, channel: PublicKey::new([1; 32]), why: "its numbers go backwards".into() },
+            Error::Channel { peer, channel: Box::new(PublicKey::new([1; 32])), why: "its numbers go backwards".into() },
             Error::Busy(BlobHash::new([1; 32])),
         ];
         for error in &all {

@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(seen.iter().filter(|f| **f == Fair::Flood).count(), 2);
         assert!(rates.is_spent(&0, now) && !rates.is_spent(&1, now));
         assert_eq!(rates.take(1, now), Fair::Yes);
-        let later = now + Duration::from_secs(60);
+        let later = now + Duration::from_mins(1);
         assert_eq!(rates.take(0, later), Fair::Yes, "a flood that ended is forgiven");
         for who in 2..20_000 {
             let _ = rates.take(who, later);

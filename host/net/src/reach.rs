@@ -528,7 +528,7 @@ mod tests {
         let gone = |event: &ToSwarm<_, _>| matches!(event, ToSwarm::ExternalAddrExpired(address) if *address == tested);
         assert_eq!(reached.events.iter().filter(|e| matches!(e, ToSwarm::ExternalAddrExpired(_))).count(), 1);
         assert!(reached.events.iter().any(gone));
-        assert_eq!(reached.stale, [tested.clone()]);
+        assert_eq!(reached.stale, std::slice::from_ref(&tested));
         reached.events.clear();
         reached.came = Some(Instant::now());
         reached.look();

@@ -162,7 +162,10 @@ pub(crate) struct Candidate {
 
 /// Questions that came already, so that none goes round.
 #[derive(Debug, Default)]
-pub struct Seen(Mutex<(HashSet<[u8; 16]>, VecDeque<(Instant, [u8; 16])>)>);
+pub struct Seen(Mutex<Ids>);
+
+/// Ids, and when each came.
+type Ids = (HashSet<[u8; 16]>, VecDeque<(Instant, [u8; 16])>);
 
 impl Seen {
     /// Remembers a question; answers whether it is new.
@@ -274,7 +277,9 @@ fn choose(mut known: Vec<Candidate>, whom: &Whom, me: PeerId, hops: u8, most: us
     known.retain(|c| c.peer != me);
     // Whom one source calls full is full, however another knows it.
     let full: HashSet<PeerId> = known.iter().filter(|c| c.is_full).map(|c| c.peer).collect();
-    known.iter_mut().for_each(|c| c.is_full = full.contains(&c.peer));
+    for one in &mut known {
+        one.is_full = full.contains(&one.peer);
+    }
     match whom {
         Whom::Only(_) => {}
         // Only who is there already: nobody is dialled in another's name.

@@ -648,7 +648,7 @@ impl Loop {
         let mut known: Vec<Candidate> = self.peers.values().map(|p| one(p.id, Vec::new(), true, p.is_full)).collect();
         for bucket in self.swarm.behaviour_mut().kad.kbuckets() {
             for entry in bucket.iter().take(MOST_KNOWN.saturating_sub(known.len())) {
-                let addresses = entry.node.value.iter().cloned().take(MOST_ADDRESSES).collect();
+                let addresses = entry.node.value.iter().take(MOST_ADDRESSES).cloned().collect();
                 known.push(one(*entry.node.key.preimage(), addresses, false, true));
             }
         }

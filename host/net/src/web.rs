@@ -152,7 +152,7 @@ impl WebSource {
         }
     }
 
-    fn bad(&self, why: String) -> Ended {
+    fn bad(why: String) -> Ended {
         Ended::Bad(Offence::BadData, why)
     }
 
@@ -180,7 +180,7 @@ impl WebSource {
         let said = answer.headers().get(CONTENT_RANGE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
         match answer.status().as_u16() {
             206 if said.starts_with(&format!("bytes {start}-{}/", end - 1)) => {}
-            206 => return Err(self.bad(format!("it answers with other bytes than were asked for ({said:?})"))),
+            206 => return Err(Self::bad(format!("it answers with other bytes than were asked for ({said:?})"))),
             200 if start == 0 && end == want.size => {}
             200 => return Err(Ended::Useless("it does not answer ranges".into())),
             503 | 429 => return Err(Ended::Busy(Duration::from_secs(10))),
@@ -202,7 +202,7 @@ impl WebSource {
             let absorbed = blocking(move || partial.absorb_plain(first, &bytes)).await?;
             self.job.brought(self.id, len as u64, absorbed.new_bytes);
             if let Some(at) = absorbed.fault {
-                return Err(self.bad(format!("what it sent of {} does not verify at byte {at}", want.name)));
+                return Err(Self::bad(format!("what it sent of {} does not verify at byte {at}", want.name)));
             }
             self.job.piece_done(piece);
         }
@@ -233,13 +233,13 @@ impl WebSource {
                 .map_err(|_| Ended::Broke("the node is stopping".into()))?;
                 decoder = same;
                 if !is_good.map_err(Ended::Store)? {
-                    return Err(self.bad(format!("its {OUTBOARD} of {} does not verify", want.name)));
+                    return Err(Self::bad(format!("its {OUTBOARD} of {} does not verify", want.name)));
                 }
             }
             if decoder.is_done() {
                 return Ok(());
             }
-            return Err(self.bad(format!("its {OUTBOARD} of {} is too short", want.name)));
+            return Err(Self::bad(format!("its {OUTBOARD} of {} is too short", want.name)));
         }
         for _ in 0..OUTBOARD_TRIES {
             if self.job.outboard_of_a_peer(want, partial).await? {

@@ -286,7 +286,7 @@ impl Channels {
         }
         let folder = self.pages_of(channel);
         std::fs::create_dir_all(&folder)?;
-        let text: String = releases.iter().map(|release| format!("{release}\n")).collect();
+        let text = releases.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
         replace(&folder.join("mirrored"), text.as_bytes())
     }
 }
@@ -318,13 +318,23 @@ mod tests {
             mirror: (n == 2).then(|| Mirror { tags: vec!["jazz".into()], quota: Some(5), ..Mirror::default() }),
         };
         for n in 1..4 {
-            channels.edit(|all| Ok(all.push(followed(n)))).unwrap();
+            channels
+                .edit(|all| {
+                    let _: () = all.push(followed(n));
+                    Ok(())
+                })
+                .unwrap();
         }
-        channels.edit(|all| Ok(all.retain(|f| f.channel != PublicKey::new([1; 32])))).unwrap();
+        channels
+            .edit(|all| {
+                let _: () = all.retain(|f| f.channel != PublicKey::new([1; 32]));
+                Ok(())
+            })
+            .unwrap();
         let again = Channels::open(dir.path()).unwrap();
         assert_eq!(again.list(), [followed(2), followed(3)]);
         let refused = again.edit(|all| {
-            all.extend((10..=MOST_FOLLOWED as u8 + 10).map(followed));
+            all.extend((10..=u8::try_from(MOST_FOLLOWED).unwrap() + 10).map(followed));
             Ok(())
         });
         assert!(refused.unwrap_err().text.contains("at most 127"));

@@ -150,7 +150,7 @@ fn lay(folder: &Path, letter: &Letter) -> std::io::Result<()> {
         return Ok(());
     }
     let name: [u8; 16] = random();
-    let name: String = name.iter().map(|b| format!("{b:02x}")).collect();
+    let name = format!("{:032x}", u128::from_be_bytes(name));
     let (part, whole) = (folder.join(format!("{name}.part")), folder.join(format!("{name}.json")));
     std::fs::write(&part, serde_json::to_vec(letter).map_err(std::io::Error::other)?)?;
     std::fs::rename(part, whole)
@@ -165,10 +165,7 @@ pub async fn send_waiting(net: &Net, folder: &Path) -> usize {
     };
     let mut left = 0;
     for (path, letter) in listed {
-        let is_done = match tokio::time::timeout(SENDING, send(net, &letter)).await {
-            Ok(done) => done,
-            Err(_) => false,
-        };
+        let is_done = tokio::time::timeout(SENDING, send(net, &letter)).await.unwrap_or(false);
         if is_done {
             let _ = tokio::fs::remove_file(&path).await;
         } else {

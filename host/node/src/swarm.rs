@@ -179,7 +179,9 @@ impl Node {
         let url: fondaco_fetch::Url = base.parse().ok()?;
         let is_public = match url.origin().host() {
             HostName::Address(ip) => fondaco_fetch::class(ip).is_none(),
-            HostName::Name(name) => name.contains('.') && !name.ends_with(".localhost") && !name.ends_with(".local"),
+            HostName::Name(name) => {
+                name.rsplit_once('.').is_some_and(|(_, last)| !matches!(last, "localhost" | "local"))
+            }
         };
         is_public.then(|| format!("{base}/files/{{hash}}/{{path}}"))
     }

@@ -117,7 +117,7 @@ impl Partial {
     pub fn absorb_plain(&self, first_group: u64, bytes: &[u8]) -> Result<Absorbed> {
         let start = first_group.saturating_mul(GROUP_BYTES);
         let end = start.saturating_add(bytes.len() as u64);
-        if end > self.size() || (end % GROUP_BYTES != 0 && end != self.size()) {
+        if end > self.size() || (!end.is_multiple_of(GROUP_BYTES) && end != self.size()) {
             return Err(Error::Range { hash: self.hash(), start, end, size: self.size() });
         }
         let blob = self.over_files()?;

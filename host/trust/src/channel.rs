@@ -112,6 +112,8 @@ mod tests {
 
     use super::*;
 
+    type Case = (&'static str, fn(&mut ChannelPage));
+
     fn page(key: &KeyPair) -> ChannelPage {
         let entry = |number, slug: &str| ChannelEntry {
             number,
@@ -153,7 +155,7 @@ mod tests {
     #[test]
     fn an_index_that_contradicts_itself_is_refused_with_the_reason() {
         let key = KeyPair::generate().unwrap();
-        let cases: [(&str, fn(&mut ChannelPage)); 7] = [
+        let cases: [Case; 7] = [
             ("backwards", |p| p.through = 2),
             ("backwards", |p| p.sequence = 6),
             ("order", |p| p.entries.reverse()),

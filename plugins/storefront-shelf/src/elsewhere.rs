@@ -16,6 +16,7 @@ const MAX_REMOTE: usize = 12;
 const KEY_CHARS: usize = 12;
 
 /// Who sells a work, if it is not this shop. Without the grant for sales nobody does, and the page says so elsewhere.
+#[expect(clippy::option_option, reason = "sold elsewhere, and perhaps it is known where")]
 pub fn seller(work: &Work) -> Option<Option<String>> {
     match commerce::seller(&work.id) {
         Ok(SoldBy::Elsewhere(page)) => Some(page.filter(|p| is_web(p))),

@@ -71,7 +71,7 @@ async fn an_announcement_spreads_from_follower_to_follower_and_a_forged_one_does
     let liar = KeyPair::generate().unwrap();
     for sequence in 2..12 {
         mallory.net.tell_channel(channel, sequence, head(&liar, channel, sequence)).await.unwrap();
-        mallory.net.tell_channel(channel, sequence, vec![sequence as u8; 300]).await.unwrap();
+        mallory.net.tell_channel(channel, sequence, vec![u8::try_from(sequence).unwrap(); 300]).await.unwrap();
     }
     let banned = async || first.net.status().await.unwrap().banned.iter().any(|(p, _)| *p == mallory.net.peer_id());
     until("the forger is banned", banned).await;
@@ -189,7 +189,7 @@ async fn those_who_do_not_read_their_answers_keep_nobody_from_his() {
         Answered::Channel(vec![vec![1; 900_000].into()])
     });
     let asked = Asked {
-        most_bytes: MAX_ANSWER as u32,
+        most_bytes: u32::try_from(MAX_ANSWER).unwrap(),
         question: Question::Channel { channel: PublicKey::new([1; 32]), since: 0 },
     };
     let before = resident();

@@ -87,7 +87,7 @@ fn search() -> Search {
     }
 }
 
-async fn envelope(node: &Node) -> (ReleaseId, Vec<u8>) {
+fn envelope(node: &Node) -> (ReleaseId, Vec<u8>) {
     let (id, _) = node.publish(&[b"owls"]);
     let envelope = node.given.releases.lock().unwrap().get(&id).cloned().unwrap();
     (id, envelope)
@@ -96,7 +96,7 @@ async fn envelope(node: &Node) -> (ReleaseId, Vec<u8>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_nobody_signed_is_dropped_and_who_sends_it_is_banned() {
     let node = Node::at(TCP).await;
-    let (id, good) = envelope(&node).await;
+    let (id, good) = envelope(&node);
     let mut bad = good.clone();
     *bad.last_mut().unwrap() ^= 1;
     let honest = peer(Answers::With(vec![good.clone(), good.clone()])).await;
@@ -127,7 +127,7 @@ async fn what_nobody_signed_is_dropped_and_who_sends_it_is_banned() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_late_or_says_too_much_costs_the_deadline_and_no_more() {
     let node = Node::at(TCP).await;
-    let (id, good) = envelope(&node).await;
+    let (id, good) = envelope(&node);
     let honest = peer(Answers::With(vec![good])).await;
     let (silent, loud) = (peer(Answers::Never).await, peer(Answers::TooMuch).await);
     let mut whom = Vec::new();

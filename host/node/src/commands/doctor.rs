@@ -261,7 +261,8 @@ fn relays(deployment: &Deployment, Examined { reached, .. }: &Examined) -> Vec<F
 }
 
 fn ports(deployment: &Deployment) -> Finding {
-    let listen: Vec<&str> = deployment.network.listen.iter().map(|a| a.as_str()).collect();
+    let listen: Vec<&str> =
+        deployment.network.listen.iter().map(fondaco_schemas::network::NodeAddress::as_str).collect();
     let (tcp, udp) = (listen.iter().any(|a| a.contains("/tcp/")), listen.iter().any(|a| a.contains("/udp/")));
     let advice = match (tcp, udp) {
         (true, true) | (false, false) => None,

@@ -261,7 +261,7 @@ fn bytes_without_nodes_verify_once_the_outboard_came_by_itself() {
         assert!(outboard.is_empty() || !partial.absorb_outboard(&mut decoder, &[0; 64]).unwrap(), "it is too long");
         // A group that is not whole, and one that is wrong.
         if len > 2 * GROUP {
-            assert!(matches!(partial.absorb_plain(0, &data[..GROUP + 1]), Err(Error::Range { .. })));
+            assert!(matches!(partial.absorb_plain(0, &data[..=GROUP]), Err(Error::Range { .. })));
             let mut bad = data[GROUP..3 * GROUP].to_vec();
             bad[GROUP + 3] ^= 1;
             let absorbed = partial.absorb_plain(1, &bad).unwrap();

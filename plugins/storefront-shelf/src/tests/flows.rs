@@ -241,7 +241,7 @@ fn the_shop_stands_without_search_commerce_and_campaigns() {
 
 #[test]
 fn what_others_have_stands_below_and_leads_to_its_publisher() {
-    let host = shop();
+    let _host = shop();
     let page = get("/search?q=night").text();
     let (own, others) = page.split_once("From other nodes").expect("a section for others");
     assert!(own.contains("Three Nights") && !own.contains("The Far Shore"));
@@ -253,7 +253,6 @@ fn what_others_have_stands_below_and_leads_to_its_publisher() {
     for alone in ["/search", "/search?q=night&cursor=x"] {
         assert!(!get(alone).text().contains("From other nodes"), "{alone} asks nobody");
     }
-    drop(host);
 }
 
 #[test]

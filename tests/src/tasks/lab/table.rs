@@ -178,7 +178,7 @@ mod tests {
                 (0..200).map(|_| table.look_up(table.any(&mut random), random.number(), WORLD, &mut random)).collect();
             let found = all.iter().filter(|took| took.found).count();
             assert!(found >= 196, "{found} of 200 at {nodes}");
-            let hops = all.iter().map(|took| took.hops).sum::<usize>() as f64 / 200.0;
+            let hops = f64::from(u32::try_from(all.iter().map(|took| took.hops).sum::<usize>()).unwrap()) / 200.0;
             let expected = expected_hops(nodes);
             assert!((expected * 0.5..expected * 2.0).contains(&hops), "{hops} hops at {nodes}, {expected} expected");
             means.push(hops);
