@@ -8,8 +8,8 @@ import { join } from "node:path";
 import assert from "node:assert/strict";
 import { find, finish, look, opened, part, pay, published, rights, save, scratch, speak, task, visitor } from "./visitor.mjs";
 
-const [sealed] = published(true);
-const [free] = published(false);
+const [sealed] = published("sealed");
+const [free] = published("free");
 const vouchers = [...task.vouchers];
 const walks = [];
 for (const [prefix, scripts] of [["swarm-", true], ["swarm-plain-", false]]) {

@@ -77,15 +77,15 @@ export async function save(page, control) {
   return path;
 }
 
-/** The published works, with what is known of them; `sealed`: those that are sold sealed, or those that are free. */
-export function published(sealed) {
+/** The published works of a kind, "sealed" or "free", with what is known of them. */
+export function published(kind) {
   const all = task.works.map((work) => {
     const about = readFileSync(join(work.folder, "work.toml"), "utf8");
     const text = (key) => about.match(new RegExp(`^${key} = "(.*)"$`, "m"))?.[1];
-    return { ...work, title: text("title"), license: text("license"), sealed: about.includes("scheme = ") };
+    return { ...work, title: text("title"), license: text("license"), kind: about.includes("scheme = ") ? "sealed" : about.includes('price = "0.00 ') ? "free" : "sold" };
   });
-  const found = all.filter((work) => work.sealed === sealed);
-  assert.ok(found.length, sealed ? "no work is sold sealed" : "no work is free");
+  const found = all.filter((work) => work.kind === kind);
+  assert.ok(found.length, `no work is ${kind}`);
   return found;
 }
 

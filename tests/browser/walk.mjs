@@ -58,7 +58,7 @@ async function others() {
   console.log("  others: seen");
 }
 
-const [work] = published(true);
+const [work] = published("sealed");
 const walks = [
   ["", true],
   ["plain-", false],

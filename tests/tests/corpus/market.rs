@@ -64,7 +64,11 @@ pub fn scores_that_are_no_numbers() -> Result<Outcome> {
 
 pub fn repeated_hits() -> Result<Outcome> {
     let (page, _running) = searched("repeat")?;
-    let hits = page.split("<ol class=\"hits\">").nth(1).and_then(|l| l.split("</ol>").next()).context("no hits")?;
+    let hits = page
+        .split("<ol class=\"hits\">")
+        .nth(1)
+        .and_then(|l| l.split("</ol>").next())
+        .with_context(|| format!("no hits in {page}"))?;
     let titles = hits.matches("<li class=\"hit\"").count();
     ensure!(titles == 1, "{titles} times: {hits}");
     Ok(Outcome::Harmless("once".into()))

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::node::{Deployment, Running};
 use crate::tasks::demo;
@@ -30,7 +30,10 @@ pub fn open(publisher: &demo::Shop, folder: &Path) -> Result<Three> {
     demo::listen(&deployment)?;
     let seeder = deployment.up()?;
     for work in publisher.deployment.json(&["works"])? {
-        deployment.ok(&["seed", &bundles::text(&work, "link")?])?;
+        let seeded = deployment.run(&["seed", &bundles::text(&work, "link")?])?;
+        // What is sold without a lock is its publisher's alone.
+        let refused = seeded.code == 3 && seeded.stderr.contains("sold without a lock");
+        ensure!(seeded.code == 0 || refused, "{seeded:?}");
     }
     let known = seeder.swarm.first().context("the seeder listens nowhere")?.clone();
 
