@@ -42,7 +42,16 @@ pub fn swarm() -> Result<()> {
     let (browser, folder) = (browser()?, workspace::root().join("tests/browser"));
     node()?;
     modules(&folder)?;
-    let publisher = named(shop()?)?;
+    let publisher = shop()?;
+    let settings = publisher.deployment.path().join("fondaco.toml");
+    let before = fs::read(&settings)?;
+    let walked = swarm_of(named(publisher)?, &browser, &folder);
+    // Other walks are through a shop that is where it listens.
+    fs::write(settings, before)?;
+    walked
+}
+
+fn swarm_of(publisher: demo::Shop, browser: &std::path::Path, folder: &std::path::Path) -> Result<()> {
     let three = three::open(&publisher, &workspace::target()?.join("verify/three"))?;
     let vouchers = publisher.deployment.vouchers("10.00 EUR", 2)?;
     let works: Vec<_> =

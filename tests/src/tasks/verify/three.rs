@@ -5,10 +5,11 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
 use crate::node::{Deployment, Running};
 use crate::tasks::demo;
-use crate::{bundles, program};
+use crate::{bundles, http, program};
 
 /// The three, open. The publisher's is the shop that was given.
 pub struct Three {
@@ -29,11 +30,20 @@ pub fn open(publisher: &demo::Shop, folder: &Path) -> Result<Three> {
     let deployment = Deployment::init(&folder.join("seeder"), "Seeder", "")?;
     demo::listen(&deployment)?;
     let seeder = deployment.up()?;
+    deployment.ok(&["follow", &channel])?;
     for work in publisher.deployment.json(&["works"])? {
         let seeded = deployment.run(&["seed", &bundles::text(&work, "link")?])?;
-        // What is sold without a lock is its publisher's alone.
+        // A work with files that are sold without a lock is its publisher's alone; what is sealed in it is everybody's, and
+        // stays here once somebody has fetched it through this node.
         let refused = seeded.code == 3 && seeded.stderr.contains("sold without a lock");
         ensure!(seeded.code == 0 || refused, "{seeded:?}");
+        let files = work.get("files").and_then(Value::as_array).into_iter().flatten();
+        let sealed = files.filter(|file| file.get("protection").is_some_and(|p| !p.is_null()));
+        for hash in sealed.filter_map(|file| file.get("hash").and_then(Value::as_str)) {
+            let host = seeder.url.trim_start_matches("http://");
+            let answer = http::send(host, "GET", &format!("/files/{hash}/sealed"), &[], b"")?;
+            ensure!(answer.status == 200, "the seeder does not fetch {hash}: {}", answer.text());
+        }
     }
     let known = seeder.swarm.first().context("the seeder listens nowhere")?.clone();
 
@@ -46,6 +56,7 @@ pub fn open(publisher: &demo::Shop, folder: &Path) -> Result<Three> {
         fs::write(&file, text.replacen("[network]\n", &format!("[network]\nbootstrap = [\"{known}\"]\n"), 1))?;
         deployment.up()?
     };
-    deployment.ok(&["follow", &channel])?;
+    // A link may name everybody who has the channel's works; the publisher's own names the publisher.
+    deployment.ok(&["follow", &format!("{channel}&p={known}")])?;
     Ok(Three { seeder, shop, deployment })
 }
