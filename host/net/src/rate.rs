@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::time::Instant;
 
 /// The most that are counted. Whoever comes above that is told to wait.
-const MOST: usize = 4096;
+pub(crate) const MOST: usize = 4096;
 
 /// How somebody fared.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,24 +45,37 @@ impl<K: Eq + Hash> Rates<K> {
         self.buckets.get(who).is_some_and(|bucket| self.filled(bucket, now) < 1.0)
     }
 
-    /// Takes one. What is taken above the rate is counted too, down to a burst below nothing: there it is a flood.
-    pub fn take(&mut self, who: K, now: Instant) -> Fair {
-        if self.buckets.len() >= MOST && !self.buckets.contains_key(&who) {
+    /// What somebody has left; none: there are too many to count them all.
+    fn left(&mut self, who: &K, now: Instant) -> Option<f64> {
+        if self.buckets.len() >= MOST && !self.buckets.contains_key(who) {
             // Whose bucket is full is as good as unknown.
             let (burst, per_second) = (self.burst, self.per_second);
             self.buckets.retain(|_, b| now.duration_since(b.at).as_secs_f64().mul_add(per_second, b.left) < burst);
             if self.buckets.len() >= MOST {
-                return Fair::Busy;
+                return None;
             }
         }
-        let left = self.buckets.get(&who).map_or(self.burst, |bucket| self.filled(bucket, now)) - 1.0;
-        let (left, fair) = match left {
+        Some(self.buckets.get(who).map_or(self.burst, |bucket| self.filled(bucket, now)))
+    }
+
+    /// Takes one. What is taken above the rate is counted too, down to a burst below nothing: there it is a flood.
+    pub fn take(&mut self, who: K, now: Instant) -> Fair {
+        let Some(left) = self.left(&who, now) else { return Fair::Busy };
+        let (left, fair) = match left - 1.0 {
             left if left >= 0.0 => (left, Fair::Yes),
             left if left > -self.burst => (left, Fair::Busy),
             _ => (0.0, Fair::Flood),
         };
         self.buckets.insert(who, Bucket { left, at: now });
         fair
+    }
+
+    /// Takes `n` if they are there, and nothing if not.
+    pub fn take_if_there(&mut self, who: K, n: f64, now: Instant) -> bool {
+        let Some(left) = self.left(&who, now) else { return false };
+        let may = left >= n;
+        self.buckets.insert(who, Bucket { left: if may { left - n } else { left }, at: now });
+        may
     }
 
     #[cfg(test)]

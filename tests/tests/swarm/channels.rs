@@ -44,7 +44,7 @@ fn what_is_published_is_at_the_followers_within_seconds_and_whoever_was_down_cat
     ensure!(said.first().and_then(|s| s.get("new")).and_then(Value::as_u64) == Some(1), "{said:?}");
     assert_eq!(works(&follower.deployment)?, ["first"]);
     // Meshes are made with a heartbeat, once a second; only then is anything heard.
-    std::thread::sleep(Duration::from_millis(5000));
+    std::thread::sleep(Duration::from_secs(5));
     publisher.publish(&about("second", ""), &[("one.txt", b"two")])?;
     let both = || Ok(works(&follower.deployment)? == ["first", "second"]);
     let took = until("the second work", || following.log(), both)?;

@@ -60,7 +60,7 @@ async fn an_announcement_spreads_from_follower_to_follower_and_a_forged_one_does
     second.net.connect(to_first.0, to_first.1.clone()).await.unwrap();
     mallory.net.connect(to_first.0, to_first.1).await.unwrap();
     // Meshes are made with the heartbeat, once a second.
-    tokio::time::sleep(Duration::from_millis(5000)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     publisher.net.tell_channel(channel, 1, head(&key, channel, 1)).await.unwrap();
     let wait = Duration::from_secs(10);
     let heard = tokio::time::timeout(wait, one.recv()).await.unwrap().unwrap();
@@ -94,7 +94,7 @@ async fn old_announcements_replayed_in_a_flood_are_heard_by_nobody_and_end_in_a_
     let mut heard = follower.net.heard().await.unwrap();
     let at = follower.address().await;
     mallory.net.connect(at.0, at.1).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(5000)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     let mut sent = 0_u64;
     let begin = Instant::now();
     while follower.net.status().await.unwrap().banned.is_empty() {
