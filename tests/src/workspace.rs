@@ -75,14 +75,19 @@ pub fn build() -> Result<()> {
 
 /// Makes sure that plugins can be built.
 pub fn ensure_target() -> Result<bool> {
-    let libraries = program::answer(Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]))?;
+    ensure(TARGET)
+}
+
+/// Makes sure that Rust's standard library is there for a target; true if it was added.
+pub fn ensure(target: &str) -> Result<bool> {
+    let libraries = program::answer(Command::new("rustc").args(["--print", "target-libdir", "--target", target]))?;
     if Path::new(libraries.trim()).is_dir() {
         return Ok(false);
     }
     let by_hand = format!(
-        "the Rust target {TARGET} is missing and cannot be added: get rustup from https://rustup.rs and run \
-         `rustup target add {TARGET}`, or install the standard library for {TARGET} from where your Rust came from"
+        "the Rust target {target} is missing and cannot be added: get rustup from https://rustup.rs and run \
+         `rustup target add {target}`, or install the standard library for {target} from where your Rust came from"
     );
-    program::answer(Command::new("rustup").args(["target", "add", TARGET])).context(by_hand)?;
+    program::answer(Command::new("rustup").args(["target", "add", target])).context(by_hand)?;
     Ok(true)
 }

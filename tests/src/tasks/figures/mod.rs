@@ -1,8 +1,9 @@
-//! `cargo figures`: every benchmark of the workspace, one after the other, on the release profile; and, with `--peers`
-//! and `--swarm`, whole programs beside those of others.
+//! `cargo figures`: every benchmark of the workspace, one after the other, on the release profile; and, with `--peers`,
+//! `--swarm` and `--plugins`, whole programs and calls of plugins beside those of others.
 
 mod measure;
 mod peers;
+mod plugins;
 mod swarm;
 
 use std::process::ExitCode;
@@ -23,6 +24,9 @@ pub struct Options {
     /// Measure transfer beside rqbit and sendme, instead. Builds them, once
     #[arg(long, conflicts_with_all = ["packages", "peers"])]
     swarm: bool,
+    /// Measure calls of plugins beside Extism, installing them, and memory bombs, instead. Builds Extism, once
+    #[arg(long, conflicts_with_all = ["packages", "peers", "swarm"])]
+    plugins: bool,
     /// How many works the catalogue has, with --peers
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     works: u32,
@@ -35,6 +39,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     }
     if options.swarm {
         return swarm::run().map(|()| ExitCode::SUCCESS);
+    }
+    if options.plugins {
+        return plugins::run().map(|()| ExitCode::SUCCESS);
     }
     let metadata = program::answer(workspace::cargo().args(["metadata", "--no-deps", "--format-version=1"]))?;
     let metadata: Value = serde_json::from_str(&metadata)?;

@@ -47,7 +47,7 @@ pub fn run(works: u32) -> Result<()> {
     Ok(())
 }
 
-fn row(what: &str, ours: &str, theirs: &str, ratio: f64, mark: &str) {
+pub(super) fn row(what: &str, ours: &str, theirs: &str, ratio: f64, mark: &str) {
     println!("{what:<46} {ours:>14} {theirs:>14} {ratio:>7.2}  {mark}");
 }
 
@@ -245,7 +245,9 @@ fn host(node: &Running) -> Result<&str> {
 fn pages(node: &Running, peers: &Peers, works: u32) -> Result<()> {
     let port = free_port()?;
     let mut wasmtime = Command::new(&peers.wasmtime);
-    wasmtime.args(["serve", "-O", "pooling-allocator=y", "--addr", &format!("127.0.0.1:{port}")]).arg(&peers.hello);
+    wasmtime
+        .args(["serve", "-S", "cli=y", "-O", "pooling-allocator=y", "--addr", &format!("127.0.0.1:{port}")])
+        .arg(&peers.hello);
     let wasmtime = Server::start(&mut wasmtime, port)?;
     let hello = format!("http://127.0.0.1:{port}/");
     let mut theirs = Vec::new();
