@@ -119,6 +119,8 @@ pub struct GatewayLimits {
     pub header_time: Span,
     /// How long the body of a request may take to arrive.
     pub body_time: Span,
+    /// How long a visitor may take nothing of what is sent.
+    pub stall: Span,
     /// How long a connection may stay open unused.
     pub idle: Span,
 }
@@ -132,6 +134,7 @@ impl Default for GatewayLimits {
             body: ByteSize::mib(1),
             header_time: Span::secs(10),
             body_time: Span::secs(30),
+            stall: Span::secs(60),
             idle: Span::secs(60),
         }
     }
@@ -510,6 +513,7 @@ impl GatewayLimits {
             body: t.optional("body").unwrap_or(default.body),
             header_time: t.optional("header-time").unwrap_or(default.header_time),
             body_time: t.optional("body-time").unwrap_or(default.body_time),
+            stall: t.optional("stall").unwrap_or(default.stall),
             idle: t.optional("idle").unwrap_or(default.idle),
         }
     }

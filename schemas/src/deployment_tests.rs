@@ -21,6 +21,7 @@ headers = "16KiB"
 body = "2MiB"
 header-time = "5s"
 body-time = "20s"
+stall = "45s"
 idle = "1min"
 [storage]
 dir = "data"
@@ -43,6 +44,8 @@ role = "leaf"
 relays = []
 mdns = true
 allow = []
+authority = "0101010101010101010101010101010101010101010101010101010101010101"
+membership = "membership.token"
 trusted = []
 private-web-seeds = true
 [network.relay]

@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::finding::{ReceiptRules, SearchRules};
 use crate::problem::Table;
-use crate::{ByteSize, Span};
+use crate::{ByteSize, PublicKey, Span};
+
+/// Where a node's membership token lies, unless its operator says else.
+pub const MEMBERSHIP_FILE: &str = "membership.token";
 
 /// How the node is part of the swarm. Off, unless the operator turns it on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -33,8 +36,13 @@ pub struct Network {
     pub relay: RelayLimits,
     /// Look for nodes in the local network, and be found there.
     pub mdns: bool,
-    /// Ids of the only nodes that may connect; empty: all may.
+    /// Ids of the only nodes that may connect; empty: all may. With `authority`, its members may besides.
     pub allow: Vec<NodeId>,
+    /// The public key of a private network's authority: only nodes that show a membership token that it signed may connect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<PublicKey>,
+    /// The file with this node's own membership token, taken from the deployment's folder.
+    pub membership: String,
     /// Take bytes also from web seeds on this node's own network, and not only from the public Internet.
     #[serde(rename = "private-web-seeds")]
     pub private_web_seeds: bool,
@@ -60,6 +68,8 @@ impl Default for Network {
             relay: RelayLimits::default(),
             mdns: false,
             allow: Vec::new(),
+            authority: None,
+            membership: MEMBERSHIP_FILE.to_owned(),
             private_web_seeds: false,
             trusted: Vec::new(),
             search: SearchRules::default(),
@@ -259,6 +269,14 @@ fn minutes(text: &str) -> Option<u16> {
 
 impl Network {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
+        let authority = t.optional("authority");
+        if t.has_known("membership") && !t.has("authority") {
+            t.problem(
+                "membership",
+                "a membership token is for a private network: write its authority = \"<public key>\", too",
+            );
+        }
+        let membership = if t.has("membership") { t.text("membership") } else { None };
         Self {
             enabled: t.flag("enabled").unwrap_or(false),
             listen: t.list("listen"),
@@ -269,6 +287,8 @@ impl Network {
             relay: t.table("relay", RelayLimits::read).unwrap_or_default(),
             mdns: t.flag("mdns").unwrap_or(false),
             allow: t.list("allow"),
+            authority,
+            membership: membership.unwrap_or_else(|| MEMBERSHIP_FILE.to_owned()),
             private_web_seeds: t.flag("private-web-seeds").unwrap_or(false),
             trusted: t.list("trusted"),
             search: t.table("search", SearchRules::read).unwrap_or_default(),
@@ -313,6 +333,26 @@ mod tests {
         let file =
             Deployment::parse("[brand]\nname = \"Night Owl\"\n[network]\nenabled = true\nrole = \"leaf\"\n").unwrap();
         assert_eq!((file.network.enabled, file.network.role), (true, Role::Leaf));
+    }
+
+    #[test]
+    fn a_private_network_has_an_authority_and_its_members_a_token() {
+        let with = |more: &str| Deployment::parse(&format!("[brand]\nname = \"x\"\n[network]\n{more}"));
+        let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+        let file = with(&format!("authority = \"{key}\"\n")).unwrap();
+        assert_eq!(file.network.authority.map(|k| k.to_string()).as_deref(), Some(key));
+        assert_eq!(file.network.membership, MEMBERSHIP_FILE);
+        let file = with(&format!("authority = \"{key}\"\nmembership = \"keys/mine\"\n")).unwrap();
+        assert_eq!(file.network.membership, "keys/mine");
+        assert_eq!(with("").unwrap().network.authority, None);
+        for (bad, words) in [
+            ("authority = \"me\"\n".to_owned(), "network.authority"),
+            ("membership = \"mine\"\n".to_owned(), "write its authority = "),
+            (format!("authority = \"{key}\"\nmembership = \" \"\n"), "must not be empty"),
+        ] {
+            let refused = with(&bad).unwrap_err().to_string();
+            assert!(refused.contains(words), "{refused}");
+        }
     }
 
     #[test]

@@ -31,6 +31,16 @@ fn plugins_of_a_shop() -> Result<()> {
 }
 
 #[test]
+fn two_nodes_in_a_swarm() -> Result<()> {
+    follow("operators/swarm.md")
+}
+
+#[test]
+fn a_private_network() -> Result<()> {
+    follow("operators/private-network.md")
+}
+
+#[test]
 fn a_storefront_from_empty_to_branded() -> Result<()> {
     follow("authors/storefront.md")
 }

@@ -57,6 +57,24 @@ fn a_corrupt_blob_is_never_served_and_always_found() -> Result<()> {
 }
 
 #[test]
+fn an_edit_of_the_log_is_found() -> Result<()> {
+    let node = TestNode::bare()?;
+    node.deployment.publish(&node.work("free", FREE, &[("a.txt", b"text")])?)?;
+    node.deployment.ok(&["check", "--deep"])?;
+    // Of the same length, so that the file is as sound a database as before.
+    let file = node.deployment.path().join("data/ledger.db");
+    let mut bytes = fs::read(&file)?;
+    let kind = b"release.recorded";
+    let at = bytes.windows(kind.len()).position(|w| w == kind).context("the event is not in the file")?;
+    *bytes.get_mut(at).context("cut short")? = b'R';
+    fs::write(&file, bytes)?;
+    let output = node.deployment.run(&["check", "--deep"])?;
+    assert_eq!(output.code, 1, "{output:?}");
+    ensure!(output.stderr.contains("the log was tampered with at event"), "{}", output.stderr);
+    Ok(())
+}
+
+#[test]
 fn a_power_cut_loses_no_order_and_no_right() -> Result<()> {
     let node = TestNode::new()?;
     let song = b"a song, sung once and kept".repeat(5_000);

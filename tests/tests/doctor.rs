@@ -71,6 +71,20 @@ fn an_operator_sees_whether_others_reach_the_node_and_who_shares_a_work() -> Res
     let hubs = hub.json(&["peers", "--work", "machine-wars"])?;
     let sent = hubs.first().and_then(|s| s.get("sent-bytes")).and_then(Value::as_u64).context("no sent-bytes")?;
     ensure!(sent >= 300_000, "{hubs:?}");
+    // The same as a page, whose address is the right to see it.
+    let page = bundles::text(shared.first().context("nothing said")?, "page")?;
+    let target = page.strip_prefix(&buying.url).context("it is not this node's")?;
+    let buyers = buying.url.trim_start_matches("http://");
+    let seen = http::send(buyers, "GET", target, &[("accept", "text/html")], &[])?;
+    ensure!(seen.status == 200 && seen.text().contains("292.9 KiB came"), "{} {}", seen.status, seen.text());
+    let id = address.rsplit('/').next().context("no id")?;
+    ensure!(seen.text().contains(id) && seen.header("cache-control") == Some("no-store"), "{}", seen.text());
+    let (way, proof) = target.split_once('?').context("no proof")?;
+    let later = proof.replacen("x=1", "x=2", 1);
+    for wrong in [way.to_owned(), format!("{way}?{later}"), format!("{}?{proof}", way.replace("swarm/", "swarm//"))] {
+        let refused = http::send(buyers, "GET", &wrong, &[("accept", "text/html")], &[])?;
+        ensure!(refused.status == 403 && !refused.text().contains(id), "{wrong}: {}", refused.text());
+    }
 
     let host = buying.url.trim_start_matches("http://");
     let metrics = http::send(host, "GET", "/metrics", &[], &[])?.text();

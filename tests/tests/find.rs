@@ -3,13 +3,15 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
 use fondaco_net::{Answered, Config, Multiaddr, Net, PeerId, Question, Search, Shelf};
+use fondaco_schemas::{Receipt, ReleaseId};
 use fondaco_tests::bundles;
 use fondaco_tests::node::{Deployment, TestNode};
 use fondaco_tests::visitor::Visitor;
+use fondaco_trust::{KeyPair, sign_receipt};
 use serde_json::Value;
 
 const LISTENS: &str = "listen = [\"/ip4/127.0.0.1/tcp/0\"]\n";
@@ -67,10 +69,7 @@ impl Shelf for Stranger {
 
 /// Asks a node for more than it answers, and sends it receipts of nobody; gives how often it was answered.
 async fn flood(at: &str) -> Result<u32> {
-    let folder = tempfile::tempdir()?;
-    let store = fondaco_store::Store::open(folder.path(), fondaco_store::Options::default())?;
-    let key = fondaco_trust::KeyPair::generate()?;
-    let net = Net::start(Config::default(), &key, store, std::sync::Arc::new(Stranger)).await?;
+    let (net, _folder) = stranger().await?;
     let (peer, address): (PeerId, Multiaddr) = Config::peer_address(at)?;
     let mut found = 0;
     for n in 0..2000_u32 {
@@ -280,4 +279,149 @@ fn letters(outbox: &Path) -> Result<Vec<(String, Vec<u8>)>> {
         }
     }
     Ok(found)
+}
+
+async fn stranger() -> Result<(Net, tempfile::TempDir)> {
+    let folder = tempfile::tempdir()?;
+    let store = fondaco_store::Store::open(folder.path(), fondaco_store::Options::default())?;
+    let key = KeyPair::generate()?;
+    Ok((Net::start(Config::default(), &key, store, std::sync::Arc::new(Stranger)).await?, folder))
+}
+
+/// Asks for owls: the how manieth question, and how far it may go.
+async fn search(net: &Net, at: &str, number: u8, hops: u8) -> Result<Answered> {
+    let (peer, address) = Config::peer_address(at)?;
+    let search = Search {
+        id: [number; 16].into(),
+        hops,
+        wait_ms: 300,
+        limit: 20,
+        text: "owls".into(),
+        kinds: Vec::new(),
+        tags: Vec::new(),
+        language: None,
+        max_price: None,
+        drm_free: false,
+    };
+    Ok(net.ask(peer, vec![address], &Question::Search(search), 256 << 10).await?)
+}
+
+#[test]
+fn a_stranger_searches_within_bounds() -> Result<()> {
+    let full = node(&["search-index"], LISTENS)?;
+    let work = full.work("owls", &about("owls", "Owls of the City", "0.00 EUR"), &[("one.flac", b"hoot")])?;
+    full.deployment.publish(&work)?;
+    let running = full.deployment.up()?;
+    let at = running.swarm.first().context("no address")?.clone();
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let (net, _folder) = stranger().await?;
+        let mut number = 1;
+        // The index is fed soon after the start.
+        while !matches!(search(&net, &at, number, 0).await?, Answered::Found(found) if found.works.len() == 1) {
+            ensure!(number < 15, "nothing is found");
+            number += 1;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        let again = search(&net, &at, number, 0).await?;
+        ensure!(matches!(&again, Answered::Found(found) if found.works.is_empty()), "it comes round: {again:?}");
+        let far = search(&net, &at, 100, 2).await?;
+        ensure!(matches!(far, Answered::Busy(_)), "two steps: {far:?}");
+        // As many as any question may be asked at once; of searches, fewer.
+        let (other, _others) = stranger().await?;
+        let (begin, mut answered) = (Instant::now(), 0.0);
+        for number in 101..131 {
+            answered += f64::from(u8::from(matches!(search(&other, &at, number, 0).await?, Answered::Found(_))));
+        }
+        ensure!(answered >= 20.0, "{answered} of thirty were answered");
+        ensure!(answered <= 21.0 + 2.0 * begin.elapsed().as_secs_f64(), "{answered} of thirty were answered");
+        anyhow::Ok(())
+    })?;
+    assert_eq!(running.stop()?, 0);
+    Ok(())
+}
+
+async fn send(net: &Net, at: &str, receipts: Vec<Vec<u8>>) -> Result<Answered> {
+    let (peer, address) = Config::peer_address(at)?;
+    let question = Question::Receipts(receipts.into_iter().map(Into::into).collect());
+    Ok(net.ask(peer, vec![address], &question, 4096).await?)
+}
+
+#[test]
+fn a_receipt_counts_where_it_is_signed_of_this_month_of_ours_and_of_another_node() -> Result<()> {
+    let (seller, other) = (node(&[], LISTENS)?, node(&[], LISTENS)?);
+    let mut releases = Vec::<ReleaseId>::new();
+    for (here, slug, byte) in [(&seller, "owls", 1_u8), (&other, "bats", 2)] {
+        let bytes = vec![byte; 1000];
+        let work = here.work(slug, &about(slug, slug, "0.00 EUR"), &[("one.flac", &bytes)])?;
+        here.deployment.publish(&work)?;
+        let works = here.deployment.json(&["works"])?;
+        releases.push(bundles::text(works.first().context("no work")?, "release_id")?.parse()?);
+    }
+    let [ours, theirs] = releases[..] else { unreachable!() };
+    let (at_seller, at_other) = (seller.deployment.up()?, other.deployment.up()?);
+    let works = other.deployment.json(&["works"])?;
+    seller.deployment.ok(&["seed", &bundles::text(works.first().context("no work")?, "link")?])?;
+
+    let (me, seeder) = (KeyPair::generate()?, KeyPair::generate()?.public());
+    let (now, day) = (SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(), 24 * 3600);
+    let good = Receipt { release: ours, seeder, bytes: 100, at: now, nonce: [1; 16].into() };
+    // Each of a downloader of its own, so that no sum stands in the way of any.
+    let signed = |receipt: Receipt| -> Result<Vec<u8>> { Ok(sign_receipt(&KeyPair::generate()?, &receipt)?) };
+    let mut forged = signed(good.clone())?;
+    *forged.last_mut().context("it is empty")? ^= 1;
+    let receipts_of_all = vec![
+        signed(good.clone())?,
+        forged,
+        signed(Receipt { at: now - 40 * day, ..good.clone() })?,
+        signed(Receipt { at: now + 2 * day, ..good.clone() })?,
+        sign_receipt(&me, &Receipt { seeder: me.public(), ..good.clone() })?,
+        signed(Receipt { release: theirs, ..good })?,
+    ];
+    let at = at_seller.swarm.first().context("no address")?.clone();
+    let answer = tokio::runtime::Runtime::new()?.block_on(async {
+        let (net, _folder) = stranger().await?;
+        send(&net, &at, receipts_of_all).await
+    })?;
+    ensure!(matches!(&answer, Answered::Receipts(had) if had.len() == 6), "{answer:?}");
+    let counted = receipts(&seller.deployment)?;
+    let [one] = counted.as_slice() else { anyhow::bail!("{counted:?}") };
+    assert_eq!(bundles::text(one, "release")?, ours.to_string());
+    ensure!(one.get("receipts") == Some(&1.into()) && one.get("bytes") == Some(&100.into()), "{one}");
+    assert_eq!((at_seller.stop()?, at_other.stop()?), (0, 0));
+    Ok(())
+}
+
+/// Of so many questions of a stranger with 32 receipts each, those that were taken.
+async fn taken(at: &str, questions: usize) -> Result<usize> {
+    let (net, _folder) = stranger().await?;
+    let mut taken = 0;
+    for _ in 0..questions {
+        taken += usize::from(matches!(send(&net, at, vec![vec![7; 400]; 32]).await?, Answered::Receipts(_)));
+    }
+    net.stop().await;
+    Ok(taken)
+}
+
+#[test]
+fn receipts_of_one_and_of_all_are_looked_at_so_often() -> Result<()> {
+    let node = node(&[], LISTENS)?;
+    let running = node.deployment.up()?;
+    let at = running.swarm.first().context("no address")?.clone();
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let (net, _folder) = stranger().await?;
+        for wrong in [vec![vec![7; 400]; 33], vec![vec![7; 513]]] {
+            let answer = send(&net, &at, wrong).await?;
+            ensure!(matches!(answer, Answered::Busy(_)), "{answer:?}");
+        }
+        ensure!(taken(&at, 10).await? == 8, "256 at once");
+        // Eight more are 2,048, and eight times 32 were taken already. The rest comes back at 20 a second.
+        let mut all = 0;
+        for _ in 0..8 {
+            all += taken(&at, 8).await?;
+        }
+        ensure!((56..64).contains(&all), "{all} times 32 of eight strangers");
+        anyhow::Ok(())
+    })?;
+    assert_eq!(running.stop()?, 0);
+    Ok(())
 }

@@ -7,8 +7,10 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use fondaco_tests::bundles;
 use fondaco_tests::http::{self, Answer};
 use fondaco_tests::node::{Running, TestNode};
+use serde_json::Value;
 
 /// How long a test waits for what must come at once.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -143,6 +145,36 @@ fn connections_beyond_the_limits_are_closed_unanswered() -> Result<()> {
 }
 
 #[test]
+fn a_visitor_who_takes_nothing_gives_up_its_place() -> Result<()> {
+    let (node, running, host) = up("connections = 1\nstall = \"2s\"\n")?;
+    // More than the system keeps on the way between two sockets.
+    let large = vec![7_u8; 64 << 20];
+    let about = "slug = \"large\"\nkind = \"other\"\ntitle = \"Large\"\nlicense = \"CC0-1.0\"\n\
+                 [[offers]]\nid = \"get\"\nprice = \"0 EUR\"\n";
+    let folder = node.work("large", about, &[("large.bin", large.as_slice())])?;
+    node.deployment.ok(&["publish", folder.to_str().context("no UTF-8")?])?;
+    let works = node.deployment.json(&["works"])?;
+    let hash = works.first().and_then(|w| w.pointer("/files/0/hash")).and_then(Value::as_str);
+    let target = format!("/files/{}/large.bin", hash.context("no file")?);
+
+    let mut stalled = connect(&host)?;
+    write!(stalled, "GET {target} HTTP/1.1\r\nhost: {host}\r\n\r\n")?;
+    let mut first = [0; 12];
+    stalled.read_exact(&mut first)?;
+    assert_eq!(&first, b"HTTP/1.1 200");
+    // From here on it takes nothing. Two seconds are what it is given, and meanwhile nobody else is let in.
+    ensure!(get(&host, &[]).is_err(), "there is one place");
+    let begun = Instant::now();
+    while get(&host, &[]).is_err() {
+        ensure!(begun.elapsed() < PATIENCE, "it keeps its place");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    drop(stalled);
+    assert_eq!(running.stop()?, 0);
+    Ok(())
+}
+
+#[test]
 fn one_cookie_for_this_host_that_no_script_reads() -> Result<()> {
     let (_node, running, host) = up("")?;
     let page = |cookie: Option<&str>| {
@@ -196,6 +228,41 @@ fn forms_that_did_not_come_from_a_page_of_the_shop_are_refused() -> Result<()> {
             assert_eq!(refused.status, 403, "{what}, {target}: {}", refused.text());
             ensure!(refused.text().contains(words), "{what}, {target}: {}", refused.text());
         }
+    }
+    assert_eq!(running.stop()?, 0);
+    Ok(())
+}
+
+#[test]
+fn a_file_is_no_page() -> Result<()> {
+    let (node, running, host) = up("")?;
+    let about = "slug = \"page\"\nkind = \"other\"\ntitle = \"Page\"\nlicense = \"CC0-1.0\"\n\
+                 [[offers]]\nid = \"get\"\nprice = \"0 EUR\"\n";
+    let files: [(&str, &[u8]); 2] = [("page.html", b"<script>alert(1)</script>"), ("song.mp3", b"la la la")];
+    let folder = node.work("page", about, &files)?;
+    node.deployment.ok(&["publish", folder.to_str().context("no UTF-8")?])?;
+    let works = node.deployment.json(&["works"])?;
+    let listed = works.first().and_then(|w| w.get("files")).and_then(Value::as_array).context("no files")?;
+    for (path, kind, how) in
+        [("page.html", "text/html; charset=utf-8", "attachment"), ("song.mp3", "audio/mpeg", "inline")]
+    {
+        let file = listed.iter().find(|f| f.get("path").and_then(Value::as_str) == Some(path)).context("not listed")?;
+        let hash = bundles::text(file, "hash")?;
+        let answer = http::send(&host, "GET", &format!("/files/{hash}/{path}"), &[], b"")?;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        for (name, value) in [
+            ("content-type", kind.to_owned()),
+            ("content-disposition", format!("{how}; filename=\"{path}\"")),
+            ("etag", format!("\"{hash}\"")),
+            ("accept-ranges", "bytes".to_owned()),
+            ("cache-control", "public, max-age=31536000, immutable".to_owned()),
+            ("x-content-type-options", "nosniff".to_owned()),
+        ] {
+            assert_eq!(answer.header(name), Some(value.as_str()), "{path}: {name}");
+        }
+        let policy = answer.header("content-security-policy").context("no policy")?;
+        ensure!(policy.contains("sandbox") && !policy.contains("script-src"), "{path}: {policy}");
+        ensure!(answer.header("set-cookie").is_none(), "{path}: a file is the same for everybody");
     }
     assert_eq!(running.stop()?, 0);
     Ok(())

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use fondaco_tests::node::TestNode;
 
 #[test]
@@ -99,5 +99,31 @@ fn a_trust_file_that_is_not_counted_up_is_noticed_and_an_older_one_refused() -> 
     ensure!(counted.code == 0 && !counted.stderr.contains(words), "{counted:?}");
     let older = with(text)?;
     ensure!(older.code == 3 && older.stderr.contains("has the serial 2, and 3 was seen before"), "{older:?}");
+    Ok(())
+}
+
+#[test]
+fn a_quota_is_kept_and_said() -> Result<()> {
+    let node = TestNode::bare()?;
+    let file = node.deployment.path().join("fondaco.toml");
+    let text = fs::read_to_string(&file)?;
+    let with = text.replacen("# quota = \"100GiB\"", "quota = \"1MiB\"", 1);
+    ensure!(with != text, "the test changes what is there: {text}");
+    fs::write(&file, with)?;
+    let publish = |slug: &str, bytes: usize| -> Result<_> {
+        let about = format!(
+            "slug = \"{slug}\"\nkind = \"other\"\ntitle = \"Work\"\nlicense = \"CC0-1.0\"\n\
+             [[offers]]\nid = \"get\"\nprice = \"0 EUR\"\n"
+        );
+        let content = vec![7_u8; bytes];
+        let folder = node.work(slug, &about, &[("a.bin", content.as_slice())])?;
+        node.deployment.run(&["publish", folder.to_str().context("no UTF-8")?])
+    };
+    let over = publish("large", 2 << 20)?;
+    assert_eq!(over.code, 1, "{over:?}");
+    ensure!(over.stderr.contains("do not fit the store's quota"), "{}", over.stderr);
+    ensure!(node.deployment.json(&["works"])?.is_empty(), "a work was recorded without its files");
+    let fits = publish("small", 1_000)?;
+    assert_eq!(fits.code, 0, "{fits:?}");
     Ok(())
 }

@@ -85,6 +85,24 @@ fn refuses_a_bundle_whose_signer_was_revoked() -> Result<()> {
 }
 
 #[test]
+fn refuses_a_bundle_whose_signers_time_is_over() -> Result<()> {
+    let node = TestNode::bare()?;
+    let file = node.deployment.path().join("trust.toml");
+    let trusting = fs::read_to_string(&file)?;
+    let until = |time: &str, serial: u32| -> Result<()> {
+        let dated = trusting.replacen("key = ", &format!("not-after = \"{time}\"\nkey = "), 1);
+        let counted = dated.replacen("serial = 2", &format!("serial = {serial}"), 1);
+        ensure!(dated != trusting && counted != dated, "the test changes what is there: {trusting}");
+        Ok(fs::write(&file, counted)?)
+    };
+    let bundle = &node.bundle("pay-voucher")?.file;
+    until("2020-01-01T00:00:00Z", 3)?;
+    check(&node, bundle, "all", &[node.key.public.as_str(), "is not trusted after 2020-01-01T00:00:00Z"])?;
+    until("2999-01-01T00:00:00Z", 4)?;
+    node.deployment.install(bundle)
+}
+
+#[test]
 fn refuses_a_bundle_that_was_changed_after_it_was_signed() -> Result<()> {
     let node = TestNode::bare()?;
     let mut bytes = fs::read(&node.bundle("pay-voucher")?.file)?;
@@ -122,6 +140,24 @@ fn refuses_a_version_below_one_that_was_installed() -> Result<()> {
         "all",
         "--allow-rollback",
     ])?;
+    Ok(())
+}
+
+#[test]
+fn refuses_another_bundle_in_the_place_of_the_installed_one() -> Result<()> {
+    let node = TestNode::bare()?;
+    node.deployment.install(&node.bundle("pay-voucher")?.file)?;
+    node.deployment.ok(&["check"])?;
+    // Of the same id and version and by the same signer: nothing but the digest in fondaco.lock tells it from the other.
+    let other =
+        voucher(&node, Some(&node.key), |text| text.replace("no account, no bank", "no account, another bank"))?;
+    let mut kept = fs::read_dir(node.deployment.path().join("plugins"))?;
+    let kept = kept.next().context("no bundle was kept")??.path();
+    ensure!(fs::read(&kept)? != fs::read(&other)?, "it is the same bundle");
+    fs::copy(&other, &kept)?;
+    let output = node.deployment.run(&["check"])?;
+    assert_eq!(output.code, 1, "{output:?}");
+    ensure!(output.stderr.contains("is not the bundle that was installed"), "{}", output.stderr);
     Ok(())
 }
 

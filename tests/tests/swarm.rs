@@ -15,6 +15,8 @@ use tempfile::TempDir;
 
 #[path = "swarm/channels.rs"]
 mod channels;
+#[path = "swarm/members.rs"]
+mod members;
 
 const ABOUT: &str = "slug = \"machine-wars\"\nkind = \"album\"\ntitle = \"Machine Wars\"\ncreators = [\"Ada Example\"]\n\
                      license = \"CC-BY-4.0\"\n[[offers]]\nid = \"free\"\nprice = \"0.00 EUR\"\n";
@@ -291,6 +293,17 @@ fn a_file_that_is_not_here_is_streamed_to_whoever_asks_for_it() -> Result<()> {
     ensure!(second.status == 206 && second.body == bytes[8_000_000..9_000_000], "{}", second.status);
     let two = get(&format!("/files/{}/two.txt", hash_of(&shop.deployment, "two.txt")?), &[])?;
     ensure!(two.body == b"a small file", "{}", two.status);
+    // What visitors alone had brought is a cache, and nobody keeps it from being tidied away.
+    let other = node("")?;
+    let others = other.deployment.up()?;
+    other.deployment.ok(&["seed", "--lazy", &link])?;
+    let two = format!("/files/{}/two.txt", hash_of(&other.deployment, "two.txt")?);
+    let got = http::send(others.url.trim_start_matches("http://"), "GET", &two, &[], b"")?;
+    ensure!(got.body == b"a small file", "{}", got.status);
+    assert_eq!(others.stop()?, 0);
+    let tidied = other.deployment.json(&["gc", "--grace-hours", "0"])?;
+    ensure!(tidied.last().and_then(|t| t.get("deleted")) == Some(&Value::from(1)), "{tidied:?}");
+
     // It is here now: the publisher is not needed, and the work is kept.
     publishing.kill()?;
     ensure!(get(&one, &[])?.body == bytes);
@@ -355,5 +368,40 @@ fn a_shop_is_a_web_seed_for_what_its_swarm_is_too_slow_for() -> Result<()> {
     ensure!(answer.status == 200 && answer.body.len() == (4_000_000_usize.div_ceil(16 << 10) - 1) * 64, "{answer:?}");
     ensure!(http::send(&host, "HEAD", &tree, &[], b"")?.header("content-length") == Some("15616"));
     assert_eq!(publishing.stop()?, 0);
+    Ok(())
+}
+
+#[test]
+fn a_link_leads_no_request_into_ones_own_network() -> Result<()> {
+    // Slowly, so that the shop would have something to do.
+    let publisher = node(&format!("{LISTENS}[network.limits]\nupload-rate = \"64KiB\"\n"))?;
+    let buyer = node("")?;
+    let bytes = noise(300_000);
+    publisher.publish(ABOUT, &[("one.flac", &bytes)])?;
+    let publishing = publisher.deployment.up()?;
+    let shop = publishing.url.trim_end_matches('/').to_owned();
+    let link = format!("{}&ws={shop}/files/%7Bhash%7D/%7Bpath%7D", link(&publisher.deployment)?);
+    let out = buyer.path("out");
+    let output = buyer.deployment.run(&["get", &link, "--out", out.to_str().context("path")?])?;
+    ensure!(output.code == 0, "{output:?}");
+    same(&out, "one.flac", &bytes)?;
+    let shops = format!("  {shop}/files/{{hash}}/{{path}}: ");
+    let (_, said) = output.stderr.split_once(&shops).context("nothing is said of it")?;
+    let said = said.lines().next().unwrap_or_default();
+    ensure!(said.starts_with("0 bytes, ") && said.contains("loopback"), "{said}");
+    assert_eq!(publishing.stop()?, 0);
+    Ok(())
+}
+
+#[test]
+fn a_private_network_lets_in_whom_its_operator_names() -> Result<()> {
+    let club = node(&format!("{LISTENS}allow = [\"12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA\"]\n"))?;
+    let stranger = node("")?;
+    club.publish(ABOUT, &[("one.txt", b"for members")])?;
+    let running = club.deployment.up()?;
+    let out = stranger.path("out");
+    let output = stranger.deployment.run(&["get", &link(&club.deployment)?, "--out", out.to_str().context("path")?])?;
+    ensure!(output.code == 5 && !out.join("one.txt").exists(), "{output:?}");
+    assert_eq!(running.stop()?, 0);
     Ok(())
 }

@@ -38,3 +38,31 @@ fn the_country_decides_and_stays_with_the_order() -> Result<()> {
     assert_eq!(shop.stop()?, 0);
     Ok(())
 }
+
+#[test]
+fn an_offer_is_sold_within_its_time_alone() -> Result<()> {
+    let node = TestNode::new()?;
+    for (slug, term) in
+        [("early", "available-from = \"2999-01-01T00:00:00Z\""), ("late", "available-until = \"2020-01-01T00:00:00Z\"")]
+    {
+        let about = format!(
+            "slug = \"{slug}\"\nkind = \"book\"\ntitle = \"Atlas\"\n\
+             [[offers]]\nid = \"buy\"\nprice = \"4.99 EUR\"\n[offers.terms]\n{term}\n"
+        );
+        node.deployment.publish(&node.work(slug, &about, &[("atlas.txt", b"maps")])?)?;
+    }
+    let works = node.deployment.json(&["works"])?;
+    assert_eq!(works.len(), 2, "{works:?}");
+    let shop = node.deployment.up()?;
+    let mut visitor = Visitor::new(&shop.url);
+    for work in &works {
+        let work = bundles::text(work, "work")?;
+        let words = if work.ends_with("/early") { "this offer is not open yet" } else { "this offer has ended" };
+        let offer = visitor.offer(&work)?;
+        let answer = visitor.submit(&offer)?;
+        ensure!(answer.status == 422 && answer.text().contains(words), "{work}: {} {}", answer.status, answer.text());
+    }
+    ensure!(node.deployment.json(&["orders"])?.is_empty(), "an order was made");
+    assert_eq!(shop.stop()?, 0);
+    Ok(())
+}

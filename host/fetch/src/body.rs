@@ -15,8 +15,8 @@ use hyper::client::conn::http1::Connection;
 use hyper_util::rt::TokioIo;
 use tokio::time::Sleep;
 
-use crate::client::Meter;
 use crate::connect::Stream;
+use crate::counted::Spent;
 use crate::error::Error;
 
 /// One connection, which goes on only while somebody waits for what it brings: an answer that is not read is not fetched.
@@ -44,7 +44,6 @@ pub struct Body {
     pub(crate) total: Duration,
     pub(crate) limit: u64,
     pub(crate) left: u64,
-    pub(crate) meter: Option<Meter>,
     pub(crate) origin: Origin,
     pub(crate) ended: bool,
     /// Kept as long as the connection.
@@ -126,9 +125,6 @@ impl http_body::Body for Body {
                 let limit = this.limit;
                 return this.end(Error::BodyTooLarge { origin, limit });
             };
-            if this.meter.as_ref().is_some_and(|meter| !meter(length)) {
-                return this.end(Error::Budget { origin });
-            }
             this.left = left;
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
@@ -147,8 +143,13 @@ pub(crate) fn explain(origin: &Origin, error: &hyper::Error) -> Error {
     if error.is_parse_too_large() {
         return Error::HeadersTooLarge { origin, limit: crate::client::MAX_HEAD };
     }
+    let cause = std::error::Error::source(error).and_then(|e| e.downcast_ref::<std::io::Error>());
+    let inner = cause.and_then(std::io::Error::get_ref);
+    if inner.and_then(|error| error.downcast_ref::<Spent>()).is_some() {
+        return Error::Budget { origin };
+    }
     // Whatever ends a body early is a cut: hyper speaks of it as an end, a reset or a closed channel.
-    let reset = std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
+    let reset = cause.is_some();
     if error.is_incomplete_message()
         || error.is_body_write_aborted()
         || error.is_closed()

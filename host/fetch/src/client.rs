@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 use crate::address::Reach;
 use crate::body::{Body, Driver, explain};
 use crate::connect::{Dial, Resolve, Stream, System, connect, vetted};
+use crate::counted::Counted;
 use crate::error::Error;
 use crate::request::Request;
 use crate::tls;
@@ -108,6 +109,10 @@ impl Client {
             return Err(Error::Budget { origin });
         }
         let stream = self.connected(&origin, &terms, deadline.min(start + terms.connect)).await?;
+        let stream: Box<dyn Stream> = match &terms.meter {
+            Some(meter) => Box::new(Counted::new(stream, meter.clone())),
+            None => stream,
+        };
 
         let handshake =
             http1::Builder::new().max_headers(MAX_HEAD_LINES).max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream));
@@ -146,7 +151,6 @@ impl Client {
             total: terms.total,
             limit: terms.max_body,
             left: terms.max_body,
-            meter: terms.meter,
             origin,
             ended: false,
             hold: terms.hold,

@@ -24,6 +24,7 @@ mod address;
 mod body;
 mod client;
 mod connect;
+mod counted;
 mod error;
 mod request;
 mod tls;

@@ -158,7 +158,8 @@ async fn what_framed_the_answer_does_not_come_through_and_trailers_are_dropped()
 #[tokio::test]
 async fn both_directions_are_counted_and_a_budget_ends_the_exchange() {
     let server = Server::start(ok(&"x".repeat(30_000)), None).await;
-    let (client, ..) = client(names(), Some(server.address), Vec::new());
+    let make = client;
+    let (client, ..) = make(names(), Some(server.address), Vec::new());
     let used = Arc::new(AtomicU64::new(0));
     let budget = |limit: u64| {
         let used = used.clone();
@@ -169,6 +170,17 @@ async fn both_directions_are_counted_and_a_budget_ends_the_exchange() {
     get(&client, "http://up.example/", budget(1 << 20)).await.unwrap();
     assert!((30_000..30_400).contains(&used.load(Ordering::SeqCst)), "{used:?}");
     let error = get(&client, "http://up.example/", budget(20_000)).await.unwrap_err();
+    assert!(matches!(error, Error::Budget { .. }), "{error}");
+    // A head costs as much as a body, and so do interim answers, of which there may be any number.
+    let heads = format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "y".repeat(20_000));
+    let heady = Server::start(Act::Say(heads.into_bytes()), None).await;
+    let (at_heady, ..) = make(names(), Some(heady.address), Vec::new());
+    get(&at_heady, "http://up.example/", budget(1 << 20)).await.unwrap();
+    assert!(used.load(Ordering::SeqCst) > 20_000, "{used:?}");
+    let early =
+        Server::start(Act::Say("HTTP/1.1 103 Early Hints\r\nx: y\r\n\r\n".repeat(1000).into_bytes()), None).await;
+    let (at_early, ..) = make(names(), Some(early.address), Vec::new());
+    let error = get(&at_early, "http://up.example/", budget(10_000)).await.unwrap_err();
     assert!(matches!(error, Error::Budget { .. }), "{error}");
     let before = server.requests().len();
     assert!(matches!(get(&client, "http://up.example/", budget(0)).await, Err(Error::Budget { .. })));

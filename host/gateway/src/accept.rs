@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::app::App;
+use crate::desk::AskSwarm;
 use crate::metrics::MoreMetrics;
 use crate::stall::Patient;
 
@@ -75,6 +76,7 @@ pub struct Gateway {
     market: Market,
     limits: Limits,
     more_metrics: Option<MoreMetrics>,
+    swarm: Option<AskSwarm>,
 }
 
 impl Gateway {
@@ -85,7 +87,7 @@ impl Gateway {
 
     /// A gateway on a bound address.
     pub fn new(listener: TcpListener, market: Market, limits: Limits) -> Self {
-        Self { listener, market, limits, more_metrics: None }
+        Self { listener, market, limits, more_metrics: None, swarm: None }
     }
 
     /// Another part's figures follow the gateway's own at `/metrics`.
@@ -93,10 +95,15 @@ impl Gateway {
         Self { more_metrics: Some(more), ..self }
     }
 
+    /// The operator may see the swarm of a work, of which this knows.
+    pub fn with_swarm(self, swarm: AskSwarm) -> Self {
+        Self { swarm: Some(swarm), ..self }
+    }
+
     /// Answers until `stop` says true, then lets open requests end within the drain time.
     pub async fn serve(self, mut stop: watch::Receiver<bool>) {
-        let Self { listener, market, limits, more_metrics } = self;
-        let app = Arc::new(App::new(market, limits.clone(), more_metrics));
+        let Self { listener, market, limits, more_metrics, swarm } = self;
+        let app = Arc::new(App::new(market, limits.clone(), more_metrics, swarm));
         let all = Arc::new(Semaphore::new(limits.connections));
         let by_address = PerAddress::new(limits.connections_per_address);
         let mut tasks = JoinSet::new();

@@ -54,7 +54,7 @@ pub(crate) fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 
 /// What a page may load: its own site's files, and nothing inline.
 pub(crate) const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-    media-src 'self'; font-src 'self'; connect-src 'self'; manifest-src 'self'; form-action 'self'; \
+    media-src 'self'; font-src 'self'; connect-src 'self'; worker-src 'none'; manifest-src 'self'; form-action 'self'; \
     frame-ancestors 'none'; base-uri 'none'";
 /// A file is no page: whatever it contains runs nowhere.
 pub(crate) const FILE_POLICY: &str =
@@ -74,5 +74,40 @@ pub(crate) fn secure(headers: &mut HeaderMap, https: bool) {
     set(headers, HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=(), payment=()");
     if https {
         set(headers, header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_answer_carries_what_browsers_are_to_hold_to() {
+        let secured = |https: bool, own: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            set(&mut headers, header::X_FRAME_OPTIONS, "ALLOWALL");
+            if let Some(policy) = own {
+                set(&mut headers, header::CONTENT_SECURITY_POLICY, policy);
+            }
+            secure(&mut headers, https);
+            headers
+        };
+        let headers = secured(true, None);
+        for (name, value) in [
+            ("content-security-policy", PAGE_POLICY),
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("referrer-policy", "same-origin"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cross-origin-resource-policy", "same-origin"),
+            ("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=()"),
+            ("strict-transport-security", "max-age=31536000"),
+        ] {
+            assert_eq!(headers.get(name).and_then(|v| v.to_str().ok()), Some(value), "{name}");
+        }
+        let headers = secured(false, Some(FILE_POLICY));
+        let policy = headers.get("content-security-policy").and_then(|v| v.to_str().ok());
+        assert_eq!(policy, Some(FILE_POLICY), "an answer's own policy stays");
+        assert!(!headers.contains_key("strict-transport-security"), "nobody is sent to an https that is not there");
     }
 }

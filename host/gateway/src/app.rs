@@ -13,9 +13,10 @@ use tracing::Instrument;
 
 use crate::accept::Limits;
 use crate::answer::{Answer, empty, plain, problem, secure, set};
+use crate::desk::AskSwarm;
 use crate::metrics::{Counts, MoreMetrics};
 use crate::session::{self, Forged, Session};
-use crate::{closed, files, metrics, shop, theme};
+use crate::{closed, desk, files, metrics, shop, theme};
 
 const MAX_TARGET: usize = 8 << 10;
 
@@ -25,12 +26,13 @@ pub(crate) struct App {
     counts: Counts,
     https: bool,
     more_metrics: Option<MoreMetrics>,
+    swarm: Option<AskSwarm>,
 }
 
 impl App {
-    pub fn new(market: Market, limits: Limits, more_metrics: Option<MoreMetrics>) -> Self {
+    pub fn new(market: Market, limits: Limits, more_metrics: Option<MoreMetrics>, swarm: Option<AskSwarm>) -> Self {
         let https = market.base_url().starts_with("https://");
-        Self { market, limits, counts: Counts::default(), https, more_metrics }
+        Self { market, limits, counts: Counts::default(), https, more_metrics, swarm }
     }
 
     /// Counts a connection that was closed unanswered because there are too many.
@@ -78,7 +80,14 @@ impl App {
                 Err(refusal) => refusal,
             };
         }
+        if let Some(page) = path.strip_prefix("/-/desk/") {
+            if !reads {
+                return not_allowed("GET, HEAD");
+            }
+            return desk::page(&self.market, self.swarm.as_ref(), headers, uri, page).await;
+        }
         match path {
+            "/-/desk.css" => return only(reads, "GET, HEAD", desk::css()),
             "/healthz" => return only(reads, "GET, HEAD", self.health().await),
             "/metrics" => return only(reads, "GET, HEAD", self.metrics(peer, headers).await),
             "/theme/tokens.css" => return only(reads, "GET, HEAD", theme::tokens(&self.market)),
@@ -99,9 +108,13 @@ impl App {
         if !reads && let Err(forged) = session::check_form(headers, uri, self.market.base_url(), &session, &body) {
             return self.forged(forged);
         }
+        // The library's key is the visitor's and the node's: no script of a storefront takes it, or puts another in its place.
+        if !reads && path.starts_with("/-/") && !session::is_pressed(headers) {
+            return self.forged(Forged::Script);
+        }
         let renews = reads && matches!(path, "/" | "/library");
         let mut answer = match path {
-            "/-/library-key" if method == Method::POST => self.library_key(&session),
+            "/-/library-key" if method == Method::POST => self.library_key(&session).await,
             "/-/restore" if method == Method::POST => self.restore(&session, &body),
             _ if path.starts_with("/-/") => problem(StatusCode::NOT_FOUND, "not-found", "There is nothing here."),
             _ => match self.market.storefront() {
@@ -147,6 +160,7 @@ impl App {
             Forged::Token => {
                 "The form's token is missing or old. Allow this site its cookie, go back, load the page again and send the form once more."
             }
+            Forged::Script => "A script asked for this, and it is for a person to press the button.",
         };
         problem(StatusCode::FORBIDDEN, "forged-form", detail)
     }
@@ -179,7 +193,9 @@ impl App {
     }
 
     async fn webhook(&self, gateway: &str, target: String, headers: &HeaderMap, body: &Bytes) -> Answer {
-        let headers = headers.iter().map(|(k, v)| (k.as_str().to_owned(), v.as_bytes().to_vec())).collect();
+        // The cookie is the node's alone, and a page's form may be sent here too.
+        let headers = headers.iter().filter(|(name, _)| *name != header::COOKIE);
+        let headers = headers.map(|(k, v)| (k.as_str().to_owned(), v.as_bytes().to_vec())).collect();
         match self.market.webhook(gateway, target, headers, body.to_vec()).await {
             Ok(()) => empty(StatusCode::NO_CONTENT),
             Err(WebhookRefusal::NotFound) => problem(StatusCode::NOT_FOUND, "not-found", "No such payment gateway."),
@@ -191,8 +207,8 @@ impl App {
         }
     }
 
-    fn library_key(&self, session: &Session) -> Answer {
-        match self.market.library_key(&session.cookie) {
+    async fn library_key(&self, session: &Session) -> Answer {
+        match self.market.library_key(&session.cookie).await {
             Ok(text) => {
                 let mut answer = plain("text/plain; charset=utf-8", text);
                 let head = answer.headers_mut();

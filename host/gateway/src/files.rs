@@ -8,7 +8,7 @@ use fondaco_store::{Blob, RangeReader};
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 use tokio::task::JoinHandle;
 
-use crate::answer::{Answer, BoxError, FILE_POLICY, empty, full, plain, problem, set, streamed};
+use crate::answer::{Answer, Body, BoxError, FILE_POLICY, empty, full, plain, problem, set, streamed};
 use crate::range::{Wanted, wanted};
 use crate::session::decode;
 
@@ -71,7 +71,7 @@ pub(crate) async fn licence(market: &Market, uri: &Uri, rest: &str) -> Answer {
     }
 }
 
-fn proof(uri: &Uri) -> Proof {
+pub(crate) fn proof(uri: &Uri) -> Proof {
     let query = uri.query().unwrap_or_default();
     let get = |name: &str| {
         query.split('&').filter_map(|p| p.split_once('=')).find(|(k, _)| *k == name).map(|(_, v)| decode(v))
@@ -127,7 +127,7 @@ async fn serve(method: &Method, headers: &HeaderMap, hash: BlobHash, delivery: D
     // The first piece is read before anything is promised, so that a corrupt blob is an error and not half an answer.
     let body = match content {
         Content::Here(blob) => match Pieces::start(blob, range).await {
-            Ok(pieces) => Ok(streamed(futures_util::stream::try_unfold(pieces, Pieces::next))),
+            Ok(pieces) => Ok(pieces.into_body()),
             Err(error) => {
                 tracing::error!(%hash, %error, "a file cannot be served");
                 Err(("corrupt", "The file is damaged on this node and is not served. Its operator was told."))
@@ -208,9 +208,17 @@ impl Pieces {
         let (reader, piece) = ahead.await?;
         if let Some(piece) = piece {
             self.ready = Some(piece?);
-            self.ahead = Some(read_ahead(reader));
+            self.ahead = (reader.remaining() > 0).then(|| read_ahead(reader));
         }
         Ok(())
+    }
+
+    fn into_body(mut self) -> Body {
+        match (self.ready.take(), &self.ahead) {
+            // All of it is read already.
+            (Some(only), None) => full(only),
+            (ready, _) => streamed(futures_util::stream::try_unfold(Self { ready, ..self }, Self::next)),
+        }
     }
 
     async fn next(mut self) -> Result<Option<(Bytes, Self)>, BoxError> {

@@ -1,4 +1,5 @@
-//! The node over HTTP: the storefront at `/`, files and ranges, licences, webhooks, the library's key, health and metrics.
+//! The node over HTTP: the storefront at `/`, files and ranges, licences, webhooks, the library's key, health and metrics,
+//! and the operator's page about the swarm of a work.
 //! It speaks HTTP and holds no state; what anything means it asks the market.
 //!
 //! Invariant: what a storefront answers passes [`shop`] on its way out, so that no plugin sets a cookie, a policy or a
@@ -8,6 +9,7 @@ mod accept;
 mod answer;
 mod app;
 mod closed;
+mod desk;
 mod files;
 mod metrics;
 mod plugin_metrics;
@@ -18,4 +20,5 @@ mod stall;
 mod theme;
 
 pub use accept::{Gateway, Limits, ServeError};
+pub use desk::{AskSwarm, Sharer, Sharing};
 pub use metrics::MoreMetrics;

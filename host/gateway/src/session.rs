@@ -28,13 +28,15 @@ pub(crate) fn header_of(market: &Market, cookie: &Cookie) -> String {
     format!("{COOKIE}={}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=31536000", market.write_cookie(cookie))
 }
 
+/// Pair by pair: a neighbour's cookie may hold any bytes, and must not make the visitor a new one, whose cookie would take
+/// the library's place.
 fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     headers
         .get_all(header::COOKIE)
         .iter()
-        .filter_map(|v| v.to_str().ok())
-        .flat_map(|v| v.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
+        .flat_map(|v| v.as_bytes().split(|b| *b == b';'))
+        .filter_map(|pair| std::str::from_utf8(pair).ok().filter(|p| p.is_ascii()))
+        .filter_map(|pair| pair.trim_matches([' ', '\t']).split_once('='))
 }
 
 /// Why a form is not taken in.
@@ -44,6 +46,15 @@ pub(crate) enum Forged {
     CrossSite,
     /// No session, or no token, or another one's.
     Token,
+    /// A script sent it, and this is for a person to do.
+    Script,
+}
+
+/// Did a person press a button? A script's own request says another mode or destination, and cannot say these (forbidden
+/// request-headers of the Fetch standard). Who says nothing is no browser of today.
+pub(crate) fn is_pressed(headers: &HeaderMap) -> bool {
+    let pressed = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
+    pressed.into_iter().all(|(name, value)| headers.get(name).is_none_or(|said| said == value))
 }
 
 /// May this form be taken in? The browser's own word first (`Sec-Fetch-Site`, `Origin`), then the token in the form.
@@ -125,11 +136,20 @@ mod tests {
     }
 
     #[test]
+    fn a_neighbours_cookie_hides_nothing() {
+        let mut headers = HeaderMap::new();
+        let sent = b"n=Zo\xc3\xab; __Host-fondaco=x; \xe2\x80\x80__Host-fondaco=y";
+        headers.insert(header::COOKIE, http::HeaderValue::from_bytes(sent).unwrap());
+        assert_eq!(cookies(&headers).collect::<Vec<_>>(), [("__Host-fondaco", "x")]);
+    }
+
+    #[test]
     fn refuses_forged_forms() {
         let visitor = Visitor {
             handle: String::new(),
             cookie_hash: [0; 32],
             holder: fondaco_schemas::HolderKey::new([0; 32]),
+            own: fondaco_schemas::HolderKey::new([0; 32]),
             led_on: Arc::default(),
         };
         let mut session =

@@ -141,6 +141,7 @@ mod tests {
             handle: String::new(),
             cookie_hash: [0; 32],
             holder: fondaco_schemas::HolderKey::new([0; 32]),
+            own: fondaco_schemas::HolderKey::new([0; 32]),
             led_on: Arc::default(),
         };
         let session = Session {

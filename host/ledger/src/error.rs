@@ -85,7 +85,9 @@ pub enum Error {
         what: &'static str,
     },
     /// The time given lies more than a day before the last event's.
-    #[error("the clock says {at}, but the last event was written at {last}: set the clock right")]
+    #[error(
+        "the clock says {at}, but the last event was written at {last}: set the clock right, or, where it is right and was wrong before, start with `fondaco up --clock-was-wrong`"
+    )]
     ClockWentBack {
         /// The time given, RFC 3339.
         at: String,

@@ -290,7 +290,7 @@ impl Ledger {
     }
 
     /// Payments of orders that wait for money, oldest first, so that the host can ask the gateways about those that are
-    /// live, and of orders that ran out after `late`; at most `limit` (and 500), beginning after the payment `after`.
+    /// live, and of orders that ran out, or were settled by another payment, after `late`; at most `limit` (and 500), beginning after the payment `after`.
     pub async fn waiting_payments(
         &self,
         after: Option<&PaymentId>,
@@ -301,11 +301,16 @@ impl Ledger {
         self.read(move |conn| {
             let mut statement = conn.prepare_cached(
                 "SELECT p.id, p.order_id, p.gateway, p.opened FROM payments p JOIN orders o ON o.id = p.order_id
-                 WHERE (o.state IN ('open', 'pending') OR (o.state = 'expired' AND o.expires > ?3)) AND p.seq > coalesce((SELECT seq FROM payments WHERE id = ?1), 0)
+                 WHERE (o.state IN ('open', 'pending') OR (o.state = 'expired' AND o.expires > ?3)
+                     OR (o.state IN ('fulfilled', 'refunded', 'cancelled') AND p.opened > ?3 AND NOT EXISTS
+                         (SELECT 1 FROM reports r WHERE r.gateway = p.gateway AND r.payment = p.id)))
+                     AND p.seq > coalesce((SELECT seq FROM payments WHERE id = ?1), 0)
                  ORDER BY p.seq LIMIT ?2",
             )?;
-            let rows =
-                statement.query_map(params![after.as_ref().map(PaymentId::as_str), limit.min(500), micros(late)], read_payment)?;
+            let rows = statement.query_map(
+                params![after.as_ref().map(PaymentId::as_str), limit.min(500), micros(late)],
+                read_payment,
+            )?;
             let mut payments = rows.collect::<rusqlite::Result<Vec<_>>>()?;
             for payment in &mut payments {
                 sum_up(conn, payment, &order::unit(conn, &payment.order)?)?;

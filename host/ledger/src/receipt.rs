@@ -20,6 +20,10 @@ use crate::{Ledger, Result};
 const MOST_AT_ONCE: usize = 1000;
 /// Most receipts of one downloader for one release.
 const MOST_OF_ONE: u64 = 64;
+/// Most receipts of one release.
+const MOST_OF_RELEASE: u64 = 100_000;
+/// The most bytes that one receipt is for: no larger blob is fetched.
+const MOST_BYTES: u64 = 1 << 40;
 
 /// A receipt whose signature the caller has verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,9 +142,15 @@ fn take(tx: &mut Tx<'_>, new: NewReceipt, at: OffsetDateTime) -> Result<Taken> {
         )?
         .query_row(params![new.release.as_bytes(), new.downloader], |row| Ok((count(row, "n")?, count(row, "receipts")?)))?;
     let (had, receipts) = had;
+    let of_release = tx
+        .conn
+        .prepare_cached("SELECT count(*) AS n FROM receipts WHERE release = ?1")?
+        .query_row([new.release.as_bytes()], |row| count(row, "n"))?;
     // Signers cost nothing: without an end each could fill the log byte by byte.
     if receipts >= MOST_OF_ONE
+        || of_release >= MOST_OF_RELEASE
         || new.bytes == 0
+        || new.bytes > MOST_BYTES
         || had.checked_add(new.bytes).is_none_or(|sum| sum > bytes_of(&release))
     {
         return Ok(Taken::TooMuch);
@@ -162,8 +172,8 @@ impl Ledger {
         self.read(move |conn| {
             let mut statement = conn.prepare_cached(
                 "SELECT release, seeder, count(*) AS receipts, count(DISTINCT downloader) AS downloaders,
-                    sum(bytes) AS bytes, max(delivered) AS last
-                 FROM receipts GROUP BY release, seeder ORDER BY sum(bytes) DESC, release, seeder LIMIT ?1",
+                    CAST(min(total(bytes), 9e18) AS INTEGER) AS bytes, max(delivered) AS last
+                 FROM receipts GROUP BY release, seeder ORDER BY total(bytes) DESC, release, seeder LIMIT ?1",
             )?;
             let rows = statement.query_map([limit], |row| {
                 Ok(Delivered {

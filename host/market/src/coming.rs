@@ -140,7 +140,7 @@ impl Market {
         self.0.coming.releases.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Files of a release came: keeps those that are here from now on.
+    /// Files of a release came that are to be kept: those that are here are, from now on.
     pub async fn arrived(&self, release: ReleaseId) -> Result<(), Error> {
         let Some((body, _)) = self.ledger().release(release).await? else { return Ok(()) };
         let here: Vec<BlobHash> = body.files.iter().map(|f| f.hash).filter(|hash| self.store().has(*hash)).collect();

@@ -7,7 +7,7 @@ use data_encoding::BASE64URL_NOPAD;
 use fondaco_ledger::{Entitlement, EntitlementState, FileUse};
 use fondaco_runtime::wit::types;
 use fondaco_runtime::{Caller, Context};
-use fondaco_schemas::{BlobHash, EntitlementId, FileInfo, ReleaseId};
+use fondaco_schemas::{BlobHash, EntitlementId, FileInfo, ReleaseId, Work};
 use fondaco_store::Blob;
 use time::OffsetDateTime;
 
@@ -101,9 +101,30 @@ impl Market {
     }
 
     pub(crate) async fn library(&self, by: &Caller, session: &str) -> Result<Vec<types::Entitlement>, Error> {
-        let holder = Self::own(by, session)?.holder;
-        let library = self.ledger().library(holder, now()).await?;
+        let visitor = Self::own(by, session)?;
+        let mut library = self.ledger().library(visitor.holder, now()).await?;
+        // What was bought here before a library was brought along is the visitor's as well.
+        if visitor.own != visitor.holder {
+            library.extend(self.ledger().library(visitor.own, now()).await?);
+        }
         Ok(library.iter().map(convert::entitlement).collect())
+    }
+
+    /// A right of the visitor's own library.
+    async fn own_right(&self, by: &Caller, session: &str, entitlement: &str) -> Result<Entitlement, Error> {
+        let visitor = Self::own(by, session)?;
+        let none = || Error::Refused("there is no such right in this library".into());
+        let id: EntitlementId = entitlement.parse().map_err(|_| none())?;
+        let found = self.ledger().entitlement(&id, now()).await?;
+        found.filter(|e| [visitor.holder, visitor.own].contains(&e.body.holder)).ok_or_else(none)
+    }
+
+    /// The release that a right of the visitor's library is to, whatever became of its work since.
+    pub(crate) async fn bought(&self, by: &Caller, session: &str, entitlement: &str) -> Result<types::Work, Error> {
+        let release_id = self.own_right(by, session, entitlement).await?.body.release;
+        let (release, _) =
+            self.ledger().release(release_id).await?.ok_or_else(|| Error::Refused("its release is gone".into()))?;
+        Ok(convert::work(&Work { release_id, release }))
     }
 
     /// The address of a file of an entitled release, or with `.licence` at its end of the file's licence.
@@ -114,12 +135,13 @@ impl Market {
         entitlement: &str,
         path: &str,
     ) -> Result<String, Error> {
-        let holder = Self::own(by, session)?.holder;
-        let none = || Error::Refused("there is no such right in this library".into());
-        let id: EntitlementId = entitlement.parse().map_err(|_| none())?;
-        let found = self.ledger().entitlement(&id, now()).await?;
-        let found = found.filter(|e| e.body.holder == holder).ok_or_else(none)?;
-        let (release, _) = self.ledger().release(found.body.release).await?.ok_or_else(none)?;
+        let found = self.own_right(by, session, entitlement).await?;
+        let id = found.body.id.clone();
+        let (release, _) = self
+            .ledger()
+            .release(found.body.release)
+            .await?
+            .ok_or_else(|| Error::Refused("its release is gone".into()))?;
         let expires = now().unix_timestamp() + ADDRESS_LASTS;
         let tail = |tag: [u8; 32]| format!("x={expires}&t={}", BASE64URL_NOPAD.encode(&tag));
         if let Some(file) = release.file(path) {

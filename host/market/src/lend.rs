@@ -227,6 +227,9 @@ impl Services for Lender {
     async fn library(&self, by: &Caller, session: String) -> Lent<Vec<types::Entitlement>> {
         self.market()?.library(by, &session).await.map_err(shown)
     }
+    async fn bought(&self, by: &Caller, session: String, entitlement: String) -> Lent<types::Work> {
+        self.market()?.bought(by, &session, &entitlement).await.map_err(shown)
+    }
     async fn delivery_url(&self, by: &Caller, session: String, entitlement: String, path: String) -> Lent<String> {
         self.market()?.delivery_url(by, &session, &entitlement, &path).await.map_err(shown)
     }

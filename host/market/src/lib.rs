@@ -9,6 +9,7 @@ mod channel;
 mod coming;
 mod convert;
 mod deliver;
+mod desk;
 mod discover;
 mod edit;
 mod error;

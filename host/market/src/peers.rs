@@ -83,6 +83,13 @@ impl Kept {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         inner.tidy(now, found.bytes);
         let id = found.work.release.work.clone();
+        let is_newer = |(at, known): &(Instant, Found)| {
+            now.saturating_duration_since(*at) < KEPT_FOR && known.work.release.sequence > found.work.release.sequence
+        };
+        // An old release is as well signed as the newest.
+        if inner.works.get(&id).is_some_and(is_newer) {
+            return;
+        }
         inner.bytes += found.bytes;
         if let Some((_, before)) = inner.works.insert(id.clone(), (now, found)) {
             inner.bytes = inner.bytes.saturating_sub(before.bytes);

@@ -160,19 +160,34 @@ impl Market {
         input: Vec<pay::Field>,
     ) -> Result<pay::Step, Error> {
         let order = self.own_order(by, session, order).await?;
-        if matches!(order.state, OrderState::Paid | OrderState::Fulfilled) {
-            return Ok(pay::Step::Done);
-        }
+        let is_covered = |order: &Order| matches!(order.state, OrderState::Paid | OrderState::Fulfilled);
         let chosen = self.payment_plugins().into_iter().find(|(id, _)| id.as_str() == gateway);
         let Some((_, installed)) = chosen else {
             return Err(Error::NoPlugin { kind: "payment", id: gateway.to_owned() });
         };
-        if !matches!(order.state, OrderState::Open | OrderState::Pending) || order.expires.is_some_and(|e| now() >= e) {
-            return Err(refused("this order is closed; begin a new one"));
-        }
         let plugin = installed.plugin;
         let payment = self.payment_id(&order.id, gateway);
-        let is_known = self.ledger().payment(&payment).await?.is_some();
+        let known = self.ledger().payment(&payment).await?;
+        if is_covered(&order) {
+            // What a gateway gives back, such as change, may have been lost on its way: it is shown again.
+            if known.is_some_and(|payment| payment.totals.charged > 0) {
+                let request = self.payment_request(&order, &payment, gateway, Vec::new()).await?;
+                let shown = plugin.begin(&Context::below(by), request).await;
+                if let Ok(Ok((pay::Step::Present(what), _))) = shown {
+                    return Ok(pay::Step::Present(what));
+                }
+            }
+            return Ok(pay::Step::Done);
+        }
+        if !is_payable(&order, now()) {
+            return Err(refused("this order is closed; begin a new one"));
+        }
+        // Each gateway is asked for the whole: with a part paid through another, it would take too much.
+        let here = known.as_ref().map_or(0, |payment| payment.totals.net().max(0));
+        if i128::from(order.balance.paid.minor) > here {
+            return Err(against("a part of this order is paid another way: go on with that one"));
+        }
+        let is_known = known.is_some();
         self.ledger().open_payment(&order.id, &payment, gateway, now()).await?;
         let context = Context::below(by);
         // A payment that was begun goes on with what the buyer filled in. Where the gateway knows nothing of it, a crash
@@ -188,7 +203,7 @@ impl Market {
         let (step, events) = answer.map_err(|e| Error::Plugin { who: plugin.who().clone(), answer: words(&e) })?;
         self.take_events(&plugin, Some(&payment), &events).await?;
         let order = self.ledger().order(&order.id).await?.ok_or(Error::Ledger(ledger::Error::NoOrder(order.id)))?;
-        let covered = matches!(order.state, OrderState::Paid | OrderState::Fulfilled);
+        let covered = is_covered(&order);
         match step {
             // The gateway's word that all is done counts for nothing; the ledger's does.
             pay::Step::Done if !covered => {
@@ -300,12 +315,15 @@ impl Market {
     }
 
     /// Asks the gateways about payments that were begun and are not settled, so that an answer lost in a crash loses no
-    /// sale; then lets orders expire. How many payments were asked about.
-    pub async fn reconcile(&self) -> Result<u32, Error> {
+    /// sale, also those of orders that ran out `late` ago at most; before that it lets orders expire. How many payments were
+    /// asked about.
+    pub async fn reconcile(&self, late: time::Duration) -> Result<u32, Error> {
+        // First: it waits for no gateway.
+        self.ledger().expire_orders(now()).await?;
         let mut asked = 0;
         let mut after: Option<PaymentId> = None;
         loop {
-            let payments = self.ledger().waiting_payments(after.as_ref(), 100, now() - LATE).await?;
+            let payments = self.ledger().waiting_payments(after.as_ref(), 100, now() - late).await?;
             let Some(last) = payments.last() else { break };
             after = Some(last.id.clone());
             for payment in payments {
@@ -323,18 +341,21 @@ impl Market {
                 }
             }
         }
-        self.ledger().expire_orders(now()).await?;
         Ok(asked)
     }
 
     /// Reconciles at once and every minute until `stop` says true.
     pub async fn keep_reconciling(&self, mut stop: tokio::sync::watch::Receiver<bool>) {
+        let mut pass = 0_u64;
         loop {
+            // What ran out is asked about once an hour: there is much of it, and little of it is ever paid.
+            let late = if pass.is_multiple_of(60) { LATE } else { time::Duration::ZERO };
+            pass += 1;
             // What was not asked is asked the next time.
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|s| *s) => return,
-                settled = self.reconcile() => {
+                settled = self.reconcile(late) => {
                     if let Err(error) = settled {
                         tracing::error!(%error, "open payments could not be settled");
                     }
@@ -347,6 +368,12 @@ impl Market {
             }
         }
     }
+}
+
+/// May it still be paid? One that holds a part of its money may be topped up after its time: that part has no other way out.
+fn is_payable(order: &Order, at: OffsetDateTime) -> bool {
+    matches!(order.state, OrderState::Open | OrderState::Pending)
+        && (!order.balance.paid.is_zero() || order.expires.is_none_or(|end| at < end))
 }
 
 fn leads_to_a_service(url: &str, base: &str) -> bool {

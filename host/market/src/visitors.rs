@@ -62,12 +62,10 @@ impl Market {
     pub fn visitor(&self, cookie: &Cookie) -> Result<Visitor, Error> {
         let cookie_hash = *blake3::hash(&cookie.secret).as_bytes();
         let handle = self.keys().tag("handle", &cookie_hash);
-        let holder = match cookie.brought {
-            Some(holder) => holder,
-            None => self.own_library(cookie)?.holder(),
-        };
+        let own = self.own_library(cookie)?.holder();
+        let holder = cookie.brought.unwrap_or(own);
         let handle = HEXLOWER.encode(handle.get(..16).unwrap_or_default());
-        Ok(Visitor { handle, cookie_hash, holder, led_on: Arc::default() })
+        Ok(Visitor { handle, cookie_hash, holder, own, led_on: Arc::default() })
     }
 
     /// The token that the visitor's forms carry.
@@ -80,15 +78,17 @@ impl Market {
         Library::from_seed(seed).map_err(|e| Error::Refused(e.to_string()))
     }
 
-    /// The text of the visitor's library key file.
-    pub fn library_key(&self, cookie: &Cookie) -> Result<String, Error> {
-        if cookie.brought.is_some() {
+    /// The text of the visitor's library key file: of the library that belongs to the cookie itself.
+    pub async fn library_key(&self, cookie: &Cookie) -> Result<String, Error> {
+        let own = self.own_library(cookie)?;
+        let is_other = cookie.brought.is_some_and(|brought| brought != own.holder());
+        if is_other && self.ledger().library(own.holder(), crate::now()).await?.is_empty() {
             return Err(Error::Refused(
                 "You brought this library along, so its key is in your own hands: the file that you restored it from."
                     .into(),
             ));
         }
-        Ok(self.own_library(cookie)?.to_text(&self.looks().brand.name))
+        Ok(own.to_text(&self.looks().brand.name))
     }
 
     /// The same visitor with the library of a key file.

@@ -5,16 +5,19 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark ends where something fails")]
 
+#[path = "../examples/lab/line.rs"]
+mod line;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fondaco_net::{Config, Future, Multiaddr, Net, Shelf, Want};
+use fondaco_net::{Config, Future, Net, Shelf, Want};
 use fondaco_schemas::{BlobHash, ReleaseId};
 use fondaco_store::{Options, Store};
 use fondaco_trust::KeyPair;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+
+use crate::line::line;
 
 const DELAY: Duration = Duration::from_millis(1);
 const ROUNDS: usize = 21;
@@ -29,49 +32,6 @@ impl Shelf for Open {
     fn is_public(&self, _: BlobHash) -> Future<'_, bool> {
         Box::pin(async { true })
     }
-}
-
-/// Passes bytes on, each of them so much later.
-async fn later(mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWriteExt + Unpin) {
-    let (sender, mut queue) = tokio::sync::mpsc::channel::<(Instant, Vec<u8>)>(4096);
-    let read = async move {
-        let mut buffer = vec![0; 64 << 10];
-        while let Ok(n @ 1..) = from.read(&mut buffer).await {
-            if sender.send((Instant::now() + DELAY, buffer[..n].to_vec())).await.is_err() {
-                return;
-            }
-        }
-    };
-    let write = async move {
-        while let Some((at, bytes)) = queue.recv().await {
-            // The runtime's clock ticks once a millisecond, which is too coarse here.
-            while Instant::now() < at {
-                tokio::task::yield_now().await;
-            }
-            if to.write_all(&bytes).await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::join!(read, write);
-}
-
-/// A line to an address.
-async fn line(to: SocketAddr) -> Multiaddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        loop {
-            let (here, _) = listener.accept().await.unwrap();
-            let there = TcpStream::connect(to).await.unwrap();
-            here.set_nodelay(true).unwrap();
-            there.set_nodelay(true).unwrap();
-            let ((from_here, to_here), (from_there, to_there)) = (here.into_split(), there.into_split());
-            tokio::spawn(later(from_here, to_there));
-            tokio::spawn(later(from_there, to_here));
-        }
-    });
-    format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap()
 }
 
 async fn node(listen: &str) -> (Net, Store, tempfile::TempDir) {
@@ -98,7 +58,7 @@ async fn main() {
     let want = Want { hash, size: SIZE as u64, name: "file".into() };
     let address = publisher.status().await.unwrap().listening[0].to_string();
     let port: u16 = address.rsplit('/').next().unwrap().parse().unwrap();
-    let at = (publisher.peer_id(), vec![line(SocketAddr::from(([127, 0, 0, 1], port))).await]);
+    let at = (publisher.peer_id(), vec![line(SocketAddr::from(([127, 0, 0, 1], port)), DELAY).await]);
     println!("first byte of a file that is not here, 1 ms delay each way: ms, median and worst of {ROUNDS}");
     let (mut cold, mut warm, mut busy) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS as u64 {

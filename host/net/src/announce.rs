@@ -22,6 +22,8 @@ use crate::providers::Providers;
 const AGAIN: Duration = Duration::from_hours(8);
 /// After a failure: no node near the key took it.
 const FAILED: Duration = Duration::from_mins(2);
+/// After a question whose time was up: who answered until then is told, and need not be near.
+const UNSURE: Duration = Duration::from_mins(20);
 /// Keys of one message.
 pub(crate) const MOST_KEYS: usize = 256;
 /// The longest message that is read, in bytes. Each key has 32 of them.
@@ -31,6 +33,8 @@ const MOST_ADDRESSES: usize = 8;
 const MOST_ADDRESS_BYTES: usize = 256;
 /// Nodes that a key is told to: as many as the table asks for it.
 const COPIES: usize = 20;
+/// Bits that only the target itself has in common with the target.
+const ALONE: u32 = 256;
 /// Regions that are asked about at once, and messages under way.
 const MOST_ASKING: usize = 4;
 const MOST_TELLING: usize = 32;
@@ -129,13 +133,13 @@ impl Announcer {
             if let QueryResult::GetClosestPeers(result) = result
                 && last
             {
-                let peers = match result {
-                    Ok(GetClosestPeersOk { peers, .. }) | Err(kad::GetClosestPeersError::Timeout { peers, .. }) => {
-                        peers
-                    }
+                let (peers, is_whole) = match result {
+                    Ok(GetClosestPeersOk { peers, .. }) => (peers, true),
+                    // Where it was when its time was up need not be near.
+                    Err(kad::GetClosestPeersError::Timeout { peers, .. }) => (peers, false),
                 };
                 let peers: Vec<PeerId> = peers.iter().map(|peer| peer.peer_id).filter(|peer| *peer != me).collect();
-                self.region(target, &peers, kad);
+                self.region(target, &peers, is_whole, kad);
             }
             if last {
                 self.asking.remove(&id);
@@ -156,23 +160,29 @@ impl Announcer {
     }
 
     /// Tells all due keys of the region around a target to the nodes nearest to it.
-    fn region(&mut self, target: Hashed, peers: &[PeerId], kad: &mut kad::Behaviour<Providers>) {
+    fn region(&mut self, target: Hashed, peers: &[PeerId], is_whole: bool, kad: &mut kad::Behaviour<Providers>) {
         let now = Instant::now();
-        let begins = covered(&target, peers);
+        // Each of the query's paths names its own nearest: what lies behind the first says nothing of the region.
+        let peers = peers.get(..COPIES).unwrap_or(peers);
+        let begins = if is_whole || peers.len() >= COPIES { covered(&target, peers) } else { ALONE };
         let keys: Vec<(Hashed, Key)> = self
             .due
             .iter()
             .filter(|(hash, (_, at))| is_due(*at, now) && common(hash, &target) >= begins)
             .map(|(hash, (key, _))| (*hash, *key))
             .collect();
-        let at = if peers.is_empty() { now.checked_sub(AGAIN).map(|then| then + FAILED) } else { Some(now) };
+        let at = match (peers.is_empty(), is_whole) {
+            (true, _) => now.checked_sub(AGAIN).map(|then| then + FAILED),
+            (_, false) => now.checked_sub(AGAIN).map(|then| then + UNSURE),
+            _ => Some(now),
+        };
         for (hash, key) in &keys {
             self.due.insert(*hash, (*key, at));
             let provider = *kad.store_mut().me();
             // Ours is answered by us, too.
             let _ = kad.store_mut().add_provider(ProviderRecord::new(RecordKey::new(key), provider, Vec::new()));
         }
-        for peer in peers.iter().take(COPIES) {
+        for peer in peers {
             for part in keys.chunks(MOST_KEYS) {
                 self.waiting.push_back((*peer, part.iter().map(|(_, key)| *key).collect()));
             }

@@ -335,6 +335,13 @@ async fn write(stream: &mut (impl AsyncWrite + Unpin), frame: &[u8]) -> io::Resu
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Poll, Waker};
+
+    use fondaco_schemas::BlobHash;
+    use futures_util::AsyncRead;
+    use futures_util::io::Cursor;
     use tokio::time::Instant;
 
     use super::*;
@@ -384,5 +391,130 @@ mod tests {
         let later = [0x82, 0x19, 0x03, 0xe8, 0x82, 0x18, 99, 0x81, 1];
         assert!(is_unknown(&wire::decode::<Asked>(&later).unwrap_err()));
         assert!(!is_unknown(&wire::decode::<Asked>(&[0x82, 0x61]).unwrap_err()));
+    }
+
+    /// Answers with so many bytes, or with none and never; and counts.
+    struct Long(usize, AtomicUsize);
+
+    impl Shelf for Long {
+        fn envelope(&self, _: ReleaseId) -> crate::Future<'_, Option<Vec<u8>>> {
+            Box::pin(std::future::ready(None))
+        }
+        fn is_public(&self, _: BlobHash) -> crate::Future<'_, bool> {
+            Box::pin(std::future::ready(false))
+        }
+        fn answer(&self, _: PeerId, _: Question, _: usize) -> crate::Future<'_, Answered> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            if self.0 == 0 {
+                return Box::pin(std::future::pending());
+            }
+            Box::pin(std::future::ready(Answered::Releases(vec![vec![1; self.0].into()])))
+        }
+    }
+
+    /// Somebody who has asked, and takes so many bytes of the answer.
+    struct Asker {
+        asked: Cursor<Vec<u8>>,
+        takes: usize,
+        got: Vec<u8>,
+    }
+
+    impl Asker {
+        fn new(most_bytes: u32, takes: usize) -> Self {
+            let asked = Asked { most_bytes, question: Question::Releases(Vec::new()) };
+            Self { asked: Cursor::new(wire::frame(&asked).unwrap()), takes, got: Vec::new() }
+        }
+
+        fn answer(&self) -> Answered {
+            wire::decode(&self.got[4..]).unwrap()
+        }
+    }
+
+    impl AsyncRead for Asker {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut [u8]) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.asked).poll_read(cx, out)
+        }
+    }
+
+    impl AsyncWrite for Asker {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            let taken = bytes.len().min(self.takes - self.got.len());
+            self.got.extend_from_slice(&bytes[..taken]);
+            if taken == 0 { Poll::Pending } else { Poll::Ready(Ok(taken)) }
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn answers(bytes: usize) -> (Answers, Arc<Long>) {
+        let shelf = Arc::new(Long(bytes, AtomicUsize::new(0)));
+        // The loop is none of theirs.
+        let (commands, _) = mpsc::channel(1);
+        (Answers::new(shelf.clone(), commands), shelf)
+    }
+
+    /// How many of 64 who take nothing of their answers have one made.
+    fn made_for_the_lazy(answers: &Answers, shelf: &Long, most_bytes: u32) -> usize {
+        let before = shelf.1.load(Ordering::Relaxed);
+        let mut askers: Vec<Asker> = (0..64).map(|_| Asker::new(most_bytes, 0)).collect();
+        let mut waiting: Vec<_> = askers
+            .iter_mut()
+            .map(|one| Box::pin(tokio::task::unconstrained(answers.converse(PeerId::random(), one))))
+            .collect();
+        let mut cx = Context::from_waker(Waker::noop());
+        for one in &mut waiting {
+            assert!(one.as_mut().poll(&mut cx).is_pending());
+        }
+        shelf.1.load(Ordering::Relaxed) - before
+    }
+
+    #[tokio::test]
+    async fn what_nobody_reads_is_bounded_and_whoever_wants_too_much_keeps_nobody_waiting() {
+        let (answers, shelf) = answers(900_000);
+        let mut greedy = Asker::new(u32::MAX, usize::MAX);
+        answers.converse(PeerId::random(), &mut greedy).await.unwrap();
+        assert!(matches!(greedy.answer(), Answered::Releases(_)), "it is given what others are");
+        let mut modest = Asker::new(1000, usize::MAX);
+        answers.converse(PeerId::random(), &mut modest).await.unwrap();
+        assert!(matches!(modest.answer(), Answered::TooLong(n) if n > 900_000));
+        let most = u32::try_from(MAX_ANSWER).unwrap();
+        let made = made_for_the_lazy(&answers, &shelf, most);
+        assert!((30..40).contains(&made), "{made} times 900 kB wait to be read");
+    }
+
+    #[tokio::test]
+    async fn so_many_answers_are_made_at_once() {
+        let (answers, shelf) = answers(0);
+        assert_eq!(made_for_the_lazy(&answers, &shelf, 1000), MOST_MAKING);
+    }
+
+    #[tokio::test]
+    async fn a_question_that_does_not_come_is_waited_for_no_longer_than_its_time() {
+        struct Mute;
+        impl AsyncRead for Mute {
+            fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+                Poll::Pending
+            }
+        }
+        impl AsyncWrite for Mute {
+            fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+                Poll::Ready(Ok(bytes.len()))
+            }
+            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+            fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+        }
+        let (answers, _) = answers(1);
+        let mut mute = Mute;
+        let conversation = answers.converse(PeerId::random(), &mut mute);
+        let done = timeout(Duration::from_secs(15), conversation).await.expect("it is waited for without end");
+        assert_eq!(done.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -8,6 +8,7 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
 use crate::error::{Error, Result};
+use crate::member::Membership;
 use crate::share::Timed;
 
 /// What a node does for others.
@@ -103,6 +104,8 @@ pub struct Config {
     pub mdns: bool,
     /// Only these peers; none: all. A private network.
     pub allow: Option<BTreeSet<PeerId>>,
+    /// Only those who show a token of this node's network, and those in `allow`. A private network, too.
+    pub membership: Option<Membership>,
     /// Limits.
     pub limits: Limits,
     /// Rates of upload for times of the day, in place of the one in `limits`. The first that holds counts.
@@ -128,6 +131,7 @@ impl Default for Config {
             transport: Transport::Sockets,
             mdns: false,
             allow: None,
+            membership: None,
             limits: Limits::default(),
             upload_schedule: Vec::new(),
             book: None,

@@ -34,8 +34,8 @@ const TRIES: u32 = 5;
 const BUSY_TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(500);
 const LEAST_PAUSE: Duration = Duration::from_millis(20);
-/// Web seeds that may wait to be added.
-const MOST_WEB_SEEDS: usize = 16;
+/// Sources that may wait to be added.
+const MOST_HINTS: usize = 64;
 /// Sources at work at once.
 const MOST_SOURCES: usize = 24;
 /// Files that are completed at once: each waits for the disk.
@@ -154,9 +154,14 @@ impl Fetch {
         locked(&self.job.paused).as_ref().map(|paused| paused.why.clone())
     }
 
-    /// Fetches from this web server too. More than a few are too many; then nothing happens.
+    /// Fetches from this web server too. More than a few at once are too many; then nothing happens.
     pub fn add_web_seed(&self, seed: WebSeed, web: Web) {
-        let _ = self.job.seeds.try_send((seed, web));
+        let _ = self.job.hints.try_send((Who::Web(seed), Vec::new(), Some(web)));
+    }
+
+    /// Fetches from this node too, or knows more addresses of it. More than a few at once are too many; then nothing happens.
+    pub fn add_peer(&self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let _ = self.job.hints.try_send((Who::Peer(peer), addresses, None));
     }
 
     /// Fetches all files, where it was a lazy one.
@@ -197,6 +202,9 @@ impl Drop for Fetch {
     }
 }
 
+/// Somebody who may have it: where, or how it is asked.
+type Hint = (Who, Vec<Multiaddr>, Option<Web>);
+
 /// Why a fetch waits, and for how many bytes of room.
 struct Paused {
     why: String,
@@ -214,8 +222,8 @@ pub(crate) struct Job {
     opened: tokio::sync::Mutex<HashSet<usize>>,
     sources: Mutex<Vec<SourceStatus>>,
     changed: watch::Sender<()>,
-    /// Web seeds that are to be added.
-    seeds: mpsc::Sender<(WebSeed, Web)>,
+    /// Sources that are to be added.
+    hints: mpsc::Sender<Hint>,
     /// Files that are whole, or were there already.
     whole: mpsc::Sender<usize>,
     /// Whether all files are fetched, and not only those that are read.
@@ -444,7 +452,7 @@ pub(crate) fn start(
 ) -> Fetch {
     // A file is told by each of those that bring its last pieces; that are few.
     let (whole, completed) = mpsc::channel(files.len().saturating_mul(3).saturating_add(256));
-    let (seeds, seeding) = mpsc::channel(MOST_WEB_SEEDS);
+    let (hints, hinted) = mpsc::channel(MOST_HINTS);
     let job = Arc::new(Job {
         net: net.clone(),
         store: net.store().clone(),
@@ -454,7 +462,7 @@ pub(crate) fn start(
         opened: tokio::sync::Mutex::default(),
         sources: Mutex::default(),
         changed: watch::Sender::default(),
-        seeds,
+        hints,
         whole,
         all: watch::Sender::new(!lazy),
         paused: Mutex::default(),
@@ -483,7 +491,7 @@ pub(crate) fn start(
     let ends = Ends(Arc::clone(&job));
     let task = tokio::spawn(async move {
         traffic.began();
-        let done = run.run(peers, completed, seeding).await;
+        let done = run.run(peers, completed, hinted).await;
         traffic.ended(done.is_ok());
         let why = done.as_ref().err().map(ToString::to_string).unwrap_or_default();
         locked(&ends.0.end).get_or_insert(why);
@@ -524,7 +532,7 @@ impl Run {
         mut self,
         peers: Vec<(PeerId, Vec<Multiaddr>)>,
         mut completed: mpsc::Receiver<usize>,
-        mut seeding: mpsc::Receiver<(WebSeed, Web)>,
+        mut hinted: mpsc::Receiver<Hint>,
     ) -> Result<Fetched> {
         let mut told = HashSet::new();
         let (found, mut finding) = mpsc::channel::<(PeerId, Vec<Multiaddr>)>(32);
@@ -573,7 +581,7 @@ impl Run {
                     let (who, ended) = ended.map_err(|_| Error::Stopping)?;
                     self.ended(&who, ended)?;
                 }
-                Some((seed, web)) = seeding.recv() => self.candidate(Who::Web(seed), Vec::new(), Some(web), true),
+                Some((who, addresses, web)) = hinted.recv() => self.candidate(who, addresses, web, true),
                 Some((peer, addresses)) = finding.recv() => self.candidate(Who::Peer(peer), addresses, None, true),
                 Some(Ok(named)) = self.exchanging.join_next() => {
                     for (peer, addresses) in named {
@@ -590,7 +598,7 @@ impl Run {
                 () = tokio::time::sleep_until(next) => {}
             }
             let nobody =
-                self.working.is_empty() && self.fresh.is_empty() && self.exchanging.is_empty() && seeding.is_empty();
+                self.working.is_empty() && self.fresh.is_empty() && self.exchanging.is_empty() && hinted.is_empty();
             let may_find = self.key.is_some() && begun.elapsed() < FIRST_ANSWER;
             let is_completing = !completing.is_empty() || !completed.is_empty();
             if nobody && !may_find && !is_completing && self.job.plan().has_pieces() {
@@ -779,26 +787,36 @@ async fn feed(job: Arc<Job>) -> Result<()> {
     }
     job.plan().more_come();
     let mut changes = job.changes();
-    let mut seen = HashSet::new();
+    let (mut seen, mut files) = (HashSet::new(), VecDeque::new());
     for (file, want) in job.files.iter().enumerate() {
         // Two files of the same bytes are one blob.
-        if !seen.insert(want.hash) {
+        if seen.insert(want.hash) {
+            files.push_back((file, want));
+        } else {
             let _ = job.whole.send(file).await;
-            continue;
         }
+    }
+    // How many in a row are in the hands of another fetch.
+    let mut busy = 0;
+    while let Some((file, want)) = files.pop_front() {
         while job.is_paused() || !job.plan().has_room() {
             let _ = changes.changed().await;
         }
-        while let Err(error) = job.open(file).await {
-            match error {
-                Error::Store(error @ fondaco_store::Error::DiskFull { .. }) => {
-                    job.pause(&error, want.size.saturating_add(want.size / 200).saturating_add(1 << 20));
+        match job.open(file).await {
+            Ok(()) => busy = 0,
+            Err(Error::Busy(_)) => {
+                files.push_back((file, want));
+                busy += 1;
+                if busy >= files.len() {
+                    tokio::time::sleep(PAUSE).await;
+                    busy = 0;
                 }
-                other => return Err(other),
             }
-            while job.is_paused() {
-                let _ = changes.changed().await;
+            Err(Error::Store(error @ fondaco_store::Error::DiskFull { .. })) => {
+                job.pause(&error, want.size.saturating_add(want.size / 200).saturating_add(1 << 20));
+                files.push_front((file, want));
             }
+            Err(other) => return Err(other),
         }
     }
     job.plan().end();

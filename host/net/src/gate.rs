@@ -1,10 +1,11 @@
-//! Who may connect: bans, the allow-list of a private network, and so many connections for each address and network.
+//! Who may connect: bans, the allow-list and the members of a private network, and so many connections for each address and network.
 //!
 //! A behaviour without a protocol: it stands first, so that it denies before others allocate anything.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -17,10 +18,16 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 
+use crate::book;
+use crate::config::{bare, is_relayed, is_route};
+use crate::member::{Members, Why};
+
 /// How long a ban lasts.
 pub(crate) const BAN: Duration = Duration::from_hours(24);
 /// At this score a peer is banned.
 const ENOUGH: u32 = 90;
+/// How long it takes until half of what a peer did is forgotten.
+const FORGIVES: Duration = Duration::from_hours(1);
 /// The most peers that are remembered for what they did.
 const MOST: usize = 10_000;
 /// Inbound connections through relays, all together: their senders' addresses are not known.
@@ -65,6 +72,10 @@ enum Denied {
     Banned,
     #[error("the peer is not on the allow-list of this private network")]
     NotAllowed,
+    #[error("the peer has not shown that it is a member of this private network")]
+    NoMember,
+    #[error("the peer was refused less than a minute ago: {0}")]
+    Refused(Why),
     #[error("too many connections from {0}")]
     TooMany(String),
     #[error("a stranger asked to dial {0}, which is not for everybody to reach")]
@@ -83,8 +94,11 @@ const RELAYED: Net = (false, 1 << 100);
 #[derive(Debug)]
 pub(crate) struct Gate {
     allow: Option<BTreeSet<PeerId>>,
+    /// In a network with an authority, who may take part is theirs to say.
+    members: Option<Arc<Members>>,
     per_address: u32,
-    scores: HashMap<PeerId, u32>,
+    /// What each did, and since when that is so.
+    scores: HashMap<PeerId, (u32, Instant)>,
     bans: HashMap<PeerId, Instant>,
     /// Inbound connections, pending ones among them.
     inbound: HashMap<ConnectionId, [Net; 2]>,
@@ -100,9 +114,10 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub fn new(allow: Option<BTreeSet<PeerId>>, per_address: u32, local: bool) -> Self {
+    pub fn new(allow: Option<BTreeSet<PeerId>>, members: Option<Arc<Members>>, per_address: u32, local: bool) -> Self {
         Self {
             allow,
+            members,
             per_address,
             scores: HashMap::new(),
             bans: HashMap::new(),
@@ -126,7 +141,7 @@ impl Gate {
         if self.own.remove(&id) || self.local {
             return Ok(());
         }
-        if let Some(address) = addresses.iter().find(|address| reach(address) != Reach::Everywhere) {
+        if let Some(address) = addresses.iter().find(|address| !may_be_named(address)) {
             return Err(Denied::NotTheirs(address.clone()));
         }
         if self.asked.0.elapsed() >= ASKED_TIME {
@@ -145,14 +160,28 @@ impl Gate {
 
     /// Remembers what a peer did; answers whether it is banned now.
     pub fn note(&mut self, peer: PeerId, offence: Offence) -> bool {
+        self.note_at(peer, offence, Instant::now())
+    }
+
+    fn note_at(&mut self, peer: PeerId, offence: Offence, now: Instant) -> bool {
         if self.scores.len() >= MOST && !self.scores.contains_key(&peer) {
-            // Whoever floods us with identities does not make us forget the worst.
-            self.scores.retain(|_, score| *score >= ENOUGH / 2);
+            // Whoever floods us with identities does not make us forget the worst; nor remember ever more of them.
+            let is_kept = |score: u32, at: Instant| score >= ENOUGH / 2 && now.saturating_duration_since(at) < FORGIVES;
+            self.scores.retain(|_, (score, at)| is_kept(*score, *at));
+            if self.scores.len() >= MOST {
+                return false;
+            }
         }
-        let score = self.scores.entry(peer).or_default();
+        let (score, at) = self.scores.entry(peer).or_insert((0, now));
+        let halves = now.saturating_duration_since(*at).as_secs() / FORGIVES.as_secs();
+        if halves > 0 {
+            (*score, *at) = (score.checked_shr(u32::try_from(halves).unwrap_or(u32::MAX)).unwrap_or(0), now);
+        }
         *score = score.saturating_add(offence.weight());
         let banned = *score >= ENOUGH;
         if banned {
+            // It begins anew when the ban ends.
+            self.scores.remove(&peer);
             self.ban(peer, BAN);
         }
         banned
@@ -177,9 +206,25 @@ impl Gate {
         self.bans.iter().filter(|(_, until)| **until > now).map(|(peer, until)| (*peer, *until - now)).collect()
     }
 
+    /// Whether a peer that was not dialled yet may be.
+    fn check_before(&self, peer: &PeerId) -> Result<(), ConnectionDenied> {
+        match &self.members {
+            // What it is, it shows once it is dialled.
+            Some(members) if !self.is_banned(peer) => match members.refused(peer) {
+                Some(why) => Err(ConnectionDenied::new(Denied::Refused(why))),
+                None => Ok(()),
+            },
+            _ => self.check(peer),
+        }
+    }
+
     fn check(&self, peer: &PeerId) -> Result<(), ConnectionDenied> {
         if self.is_banned(peer) {
             return Err(ConnectionDenied::new(Denied::Banned));
+        }
+        if let Some(members) = &self.members {
+            let admitted = members.admits(peer, book::now());
+            return if admitted { Ok(()) } else { Err(ConnectionDenied::new(Denied::NoMember)) };
         }
         if self.allow.as_ref().is_some_and(|allow| !allow.contains(peer)) {
             return Err(ConnectionDenied::new(Denied::NotAllowed));
@@ -277,6 +322,35 @@ pub(crate) fn reach(address: &Multiaddr) -> Reach {
     }
 }
 
+/// Whether a stranger's word is enough to dial an address: one host, by its IP, that everybody may reach. A name leads
+/// wherever its owner likes, and of several hosts in one address the transport dials the last, while [`ip_of`] reads the
+/// first.
+pub(crate) fn may_be_named(address: &Multiaddr) -> bool {
+    let by_ip = matches!(address.iter().next(), Some(Protocol::Ip4(_) | Protocol::Ip6(_) | Protocol::Memory(_)));
+    by_ip && reach(address) == Reach::Everywhere && is_route(&bare(address.clone()))
+}
+
+/// Of the addresses that a peer says it has, those on the hosts at which it was seen, and those at relays. A name stands for
+/// such a host: where it leads is its owner's to say. So nobody has others dialled in their name, and one machine counts as
+/// one, whatever its identities claim.
+pub(crate) fn placed(seen: &BTreeSet<IpAddr>, said: impl Iterator<Item = Multiaddr>) -> Vec<Multiaddr> {
+    let mut placed = Vec::new();
+    for address in said {
+        let host = address.iter().next();
+        let is_name = matches!(host, Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_)));
+        if is_relayed(&address) {
+            placed.extend(may_be_named(&address).then_some(address));
+        } else if is_name {
+            placed.extend(seen.iter().filter_map(|ip| address.replace(0, |_| Some((*ip).into()))));
+        } else if ip_of(&address).is_some_and(|ip| seen.contains(&ip)) {
+            placed.push(address);
+        }
+    }
+    let mut known = HashSet::new();
+    placed.retain(|address| known.insert(address.clone()));
+    placed
+}
+
 impl NetworkBehaviour for Gate {
     type ConnectionHandler = dummy::ConnectionHandler;
     type ToSwarm = Infallible;
@@ -308,7 +382,7 @@ impl NetworkBehaviour for Gate {
         _: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
         self.look_at(id, addresses).map_err(ConnectionDenied::new)?;
-        peer.map_or(Ok(()), |peer| self.check(&peer)).map(|()| Vec::new())
+        peer.map_or(Ok(()), |peer| self.check_before(&peer)).map(|()| Vec::new())
     }
 
     fn handle_established_outbound_connection(
@@ -350,7 +424,7 @@ mod tests {
 
     #[test]
     fn an_address_and_its_network_have_so_many_connections() {
-        let mut gate = Gate::new(None, 2, false);
+        let mut gate = Gate::new(None, None, 2, false);
         assert!(inbound(&mut gate, 1, "/ip4/192.0.2.1") && inbound(&mut gate, 2, "/ip4/192.0.2.1"));
         assert!(!inbound(&mut gate, 3, "/ip4/192.0.2.1"));
         for id in 4..10 {
@@ -384,7 +458,7 @@ mod tests {
 
     #[test]
     fn strangers_do_not_make_this_node_dial_where_they_please() {
-        let mut gate = Gate::new(None, 8, false);
+        let mut gate = Gate::new(None, None, 8, false);
         let id = ConnectionId::new_unchecked(1);
         let dial = |gate: &mut Gate, address: &str| {
             let addresses = [address.parse::<Multiaddr>().unwrap()];
@@ -396,16 +470,21 @@ mod tests {
             assert!(dial(&mut gate, inside), "{inside} is this node's own wish");
             assert!(!dial(&mut gate, inside), "{inside}: a wish is good for one dial");
         }
+        // The transport dials the last host of an address; where a name leads, its owner says.
+        let decoys = ["/ip4/198.51.100.9/ip4/127.0.0.1/tcp/6379", "/dns4/x.example/tcp/80", "/dnsaddr/x.example"];
+        for decoy in decoys {
+            assert!(!dial(&mut gate, decoy), "{decoy}");
+        }
         let victim = "/ip4/198.51.100.1/tcp/1";
         assert_eq!((0..100).filter(|_| dial(&mut gate, victim)).count(), MOST_ASKED as usize);
         assert!(dial(&mut gate, "/ip4/198.51.100.2/tcp/1"));
-        assert!(dial(&mut Gate::new(None, 8, true), "/ip4/10.0.0.1/tcp/22"), "a local network is its own");
+        assert!(dial(&mut Gate::new(None, None, 8, true), "/ip4/10.0.0.1/tcp/22"), "a local network is its own");
     }
 
     #[test]
     fn three_lies_are_enough_and_strangers_stay_out_of_a_private_network() {
         let (friend, stranger) = (PeerId::random(), PeerId::random());
-        let mut gate = Gate::new(Some(BTreeSet::from([friend])), 8, false);
+        let mut gate = Gate::new(Some(BTreeSet::from([friend])), None, 8, false);
         let dial = |gate: &mut Gate, peer| {
             gate.handle_pending_outbound_connection(ConnectionId::new_unchecked(1), Some(peer), &[], Endpoint::Dialer)
         };
@@ -419,6 +498,60 @@ mod tests {
         assert!(gate.note(friend, Offence::BadData));
         assert!(dial(&mut gate, friend).is_err() && gate.is_banned(&friend));
         assert_eq!(gate.bans().len(), 1);
+    }
+
+    #[test]
+    fn what_a_peer_did_is_forgotten_in_time_and_a_ban_ends_it() {
+        let (peer, mut gate, mut now) = (PeerId::random(), Gate::new(None, None, 8, false), Instant::now());
+        // A slow source now and then is no reason to lose it.
+        for _ in 0..1000 {
+            assert!(!gate.note_at(peer, Offence::Slow, now));
+            now += FORGIVES;
+        }
+        let banned = (1..10).find(|_| gate.note_at(peer, Offence::BadData, now));
+        assert!(banned.is_some_and(|times| times <= 3), "{banned:?}");
+        assert!(!gate.note_at(peer, Offence::BadData, now), "it begins anew");
+        // Identities cost nothing: there is an end to how many are remembered.
+        for _ in 0..MOST + 500 {
+            gate.note_at(PeerId::random(), Offence::Forgery, now);
+        }
+        assert!(gate.scores.len() <= MOST, "{}", gate.scores.len());
+    }
+
+    #[test]
+    fn a_peer_is_where_it_was_seen_and_not_where_it_says() {
+        let seen = BTreeSet::from(["192.0.2.1".parse().unwrap()]);
+        let said = |text: &str| -> Vec<String> {
+            placed(&seen, std::iter::once(text.parse().unwrap())).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(said("/ip4/192.0.2.1/tcp/4001"), ["/ip4/192.0.2.1/tcp/4001"]);
+        assert!(said("/ip4/198.51.100.1/tcp/443").is_empty(), "somebody else's");
+        assert_eq!(said("/dns/shop.example/udp/4001/quic-v1"), ["/ip4/192.0.2.1/udp/4001/quic-v1"]);
+        let relay = format!("/ip4/198.51.100.2/tcp/1/p2p/{}/p2p-circuit", PeerId::random());
+        assert_eq!(said(&relay), [relay.as_str()]);
+        assert!(said(&relay.replace("ip4/198.51.100.2", "dns/x.example")).is_empty());
+        assert!(said(&relay.replace("198.51.100.2", "10.0.0.1")).is_empty());
+    }
+
+    #[test]
+    fn in_a_network_with_an_authority_nobody_is_connected_who_has_shown_nothing() {
+        let own = crate::Membership::unchecked(fondaco_schemas::PublicKey::new([1; 32]), Vec::new());
+        let (listed, stranger) = (PeerId::random(), PeerId::random());
+        let members = Arc::new(Members::new(own, BTreeSet::from([listed])));
+        let mut gate = Gate::new(None, Some(members), 8, false);
+        let (id, address) = (ConnectionId::new_unchecked(1), Multiaddr::empty());
+        for (peer, admitted) in [(listed, true), (stranger, false)] {
+            assert_eq!(gate.handle_established_inbound_connection(id, peer, &address, &address).is_ok(), admitted);
+            let dialled =
+                gate.handle_established_outbound_connection(id, peer, &address, Endpoint::Dialer, PortUse::Reuse);
+            assert_eq!(dialled.is_ok(), admitted);
+        }
+        // It is dialled, to be asked what it is; a banned one is not.
+        let dial =
+            |gate: &mut Gate, peer| gate.handle_pending_outbound_connection(id, Some(peer), &[], Endpoint::Dialer);
+        assert!(dial(&mut gate, stranger).is_ok());
+        gate.ban(stranger, BAN);
+        assert!(dial(&mut gate, stranger).is_err());
     }
 
     #[test]

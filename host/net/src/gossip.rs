@@ -208,7 +208,7 @@ impl Gossip {
         };
         let now = Instant::now();
         // Whose messages were of no use for long is not listened to for a while: a look costs a signature.
-        if self.useless.is_spent(&from, now) {
+        if self.useless.is_spent(&from, now) && !self.claims_news(&channel, &message.data) {
             let offence = (self.useless.take(from, now) == Fair::Flood).then_some(Offence::Flood);
             return (Verdict::Ignore, offence);
         }
@@ -230,6 +230,13 @@ impl Gossip {
                 (verdict, Some(Offence::Forgery))
             }
         }
+    }
+
+    /// Whether it says to be newer than what is known, which costs no signature to see. Whoever is not listened to could
+    /// otherwise be the first to pass something on, and nobody would take it from others after that.
+    fn claims_news(&self, channel: &PublicKey, data: &[u8]) -> bool {
+        let claimed = (data.len() <= MAX_HEAD).then(|| fondaco_trust::channel::claimed_sequence(data)).flatten();
+        claimed.is_some_and(|claimed| self.seen.get(channel).is_some_and(|seen| claimed > *seen))
     }
 
     fn look(&mut self, channel: PublicKey, data: &[u8], now: Instant) -> Verdict {
@@ -279,7 +286,7 @@ impl Net {
 
 #[cfg(test)]
 mod tests {
-    use fondaco_schemas::BlobHash;
+    use fondaco_schemas::{BlobHash, Payload, Signed};
     use fondaco_trust::KeyPair;
 
     use super::*;
@@ -375,5 +382,22 @@ mod tests {
         for other in ["", "fondaco/channel/", "fondaco/channel/abc", "eth2/blocks"] {
             assert!(!Ours.can_subscribe(&IdentTopic::new(other).hash()), "{other}");
         }
+    }
+
+    #[test]
+    fn an_announcement_is_short_also_where_its_publisher_signed_it() {
+        let mut scene = Scene::new(5);
+        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let head = ChannelHead { publisher: scene.key.public(), sequence: 6, time, newest: BlobHash::new([1; 32]) };
+        // One field more, which is read over, with 1024 bytes.
+        let mut payload = head.to_bytes().unwrap();
+        assert_eq!(payload[0], 0xa4);
+        payload[0] = 0xa5;
+        payload.extend([9, 0x59, 0x04, 0x00]);
+        payload.extend([0; 1024]);
+        let signature = fondaco_trust::release::sign_bytes(&scene.key, ChannelHead::TYPE, &payload);
+        let long = Signed::<ChannelHead>::from_parts(payload, scene.key.public(), signature).encode();
+        assert!(fondaco_trust::channel::verify_head(&scene.key.public(), &long).is_ok(), "it is signed");
+        assert_eq!(scene.judge(PeerId::random(), long), (Verdict::Reject, Some(Offence::Forgery)));
     }
 }

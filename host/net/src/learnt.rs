@@ -15,7 +15,7 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 
-use crate::gate::{Reach, reach};
+use crate::gate::may_be_named;
 
 /// The most addresses under which this node is seen that are gone into. Each observer can invent some.
 const MOST_SEEN: usize = 64;
@@ -36,7 +36,7 @@ impl<B> Learnt<B> {
     }
 
     fn believes(&self, address: &Multiaddr) -> bool {
-        self.local || reach(address) == Reach::Everywhere || self.named.contains(address)
+        self.local || may_be_named(address) || self.named.contains(address)
     }
 }
 

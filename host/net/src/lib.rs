@@ -19,6 +19,7 @@ mod fetch;
 mod gate;
 mod gossip;
 mod learnt;
+mod member;
 pub mod memory;
 mod metrics;
 mod net;
@@ -52,8 +53,9 @@ pub use error::{Error, Result};
 pub use fetch::{Fetch, Fetched, SourceState, SourceStatus, Want, Who};
 pub use gossip::{Heard, MAX_CHANNELS};
 pub use libp2p::{Multiaddr, PeerId};
+pub use member::Membership;
 pub use net::{Future, Net, Peer, Shelf, Status, address_of, book_in, peer_id, public_key};
-pub use per_peer::PerPeer;
+pub use per_peer::{PerPeer, Rate};
 pub use reach::{Nat, Place, Reachability, Standing, Tested, Tried};
 pub use reader::Reader;
 pub use search::{
@@ -66,6 +68,8 @@ pub use web::{Web, WebSeed};
 pub(crate) const BLOB: libp2p::StreamProtocol = libp2p::StreamProtocol::new("/fondaco/blob/1");
 /// Short questions and answers.
 pub(crate) const ASK: libp2p::StreamProtocol = libp2p::StreamProtocol::new("/fondaco/ask/1");
+/// What members of a private network show each other before anything else.
+pub(crate) const MEMBER: libp2p::StreamProtocol = libp2p::StreamProtocol::new("/fondaco/member/1");
 /// Our own distributed hash table, so that it never merges with another network's.
 pub(crate) const KAD: libp2p::StreamProtocol = libp2p::StreamProtocol::new("/fondaco/kad/1");
 

@@ -22,9 +22,10 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::fetch::{self, Fetch, Want};
 use crate::gate::Offence;
+use crate::member::{self, Members};
 use crate::pace::Pace;
 use crate::share::Share;
-use crate::swarm::{self, Command};
+use crate::swarm::{self, Command, Queues};
 use crate::traffic::Traffic;
 use crate::upload::{Passing, Uploads};
 use crate::wire::{self, Answer, Request};
@@ -121,13 +122,20 @@ impl Net {
         let (commands, asked) = mpsc::channel(COMMANDS);
         let (inbound, streams) = mpsc::channel(INBOUND);
         let (asking, questions) = mpsc::channel(INBOUND);
+        let (showing, shown) = mpsc::channel(INBOUND);
+        let queues = Queues { blobs: inbound, asks: asking, shown: showing };
+        let members = config.membership.clone();
+        let members = members.map(|own| Arc::new(Members::new(own, config.allow.clone().unwrap_or_default())));
         let (stop, stopped) = watch::channel(false);
         let slow = (config.slow_time, config.slow_bytes);
         let limits = config.limits;
         let share = Share::new(limits.uploads, limits.upload_bytes_per_second, config.upload_schedule.clone());
         let uploads = Arc::new(Uploads::new(store.clone(), Arc::clone(&shelf), share));
-        let parts = Box::pin(swarm::open(config, identity, inbound, asking)).await?;
+        let parts = Box::pin(swarm::open(config, identity, members.clone(), queues)).await?;
         let mut tasks = JoinSet::new();
+        if let Some(members) = members {
+            tasks.spawn(member::serve(members, shown, stopped.clone()));
+        }
         tasks.spawn(swarm::run(parts, asked, stopped.clone()));
         tasks.spawn(Arc::clone(&uploads).serve(streams, stopped.clone()));
         tasks.spawn(Arc::new(Answers::new(shelf, commands.clone())).serve(questions, stopped));

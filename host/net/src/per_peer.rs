@@ -1,4 +1,5 @@
-//! How often one peer may ask for something that costs: [`Rates`] for those outside this crate, who share it between tasks.
+//! How often one peer, or all together, may ask for something that costs: [`Rates`] for those outside this crate, who share
+//! them between tasks.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -25,6 +26,23 @@ impl PerPeer {
 
     fn take_at(&self, peer: PeerId, n: f64, now: Instant) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take_if_there(peer, n, now)
+    }
+}
+
+/// One bucket for all.
+#[derive(Debug)]
+pub struct Rate(Mutex<Rates<()>>);
+
+impl Rate {
+    /// So many at once, and so many a second after that.
+    #[must_use]
+    pub fn new(burst: f64, per_second: f64) -> Self {
+        Self(Mutex::new(Rates::new(burst.max(1.0), per_second)))
+    }
+
+    /// May somebody have `n` now?
+    pub fn take(&self, n: f64) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take_if_there((), n, Instant::now())
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use crate::ask::{Answered, PeerAt, Question};
 use crate::config::{bare, is_dialable};
 use crate::error::Result;
-use crate::gate::{Offence, Reach, ip_of, reach};
+use crate::gate::{Offence, Reach, ip_of, may_be_named, reach};
 use crate::net::{Net, Peer};
 use crate::swarm::Command;
 
@@ -153,7 +153,8 @@ impl Net {
         };
         let within = self.to_loop(|reply: oneshot::Sender<_>| Command::Reach { peer, reply }).await?;
         let Some(within) = within else { return Ok(Vec::new()) };
-        let believed = |a: &Multiaddr| is_dialable(a) && reach(a) <= within;
+        let believed =
+            |a: &Multiaddr| is_dialable(a) && reach(a) <= within && (within > Reach::Everywhere || may_be_named(a));
         let at = |named: PeerAt| -> Option<At> {
             let (peer, addresses) = named.read()?;
             let addresses: Vec<_> = addresses.into_iter().map(bare).filter(believed).take(MOST_ADDRESSES).collect();
@@ -237,5 +238,26 @@ mod tests {
         sharers.saw([1; 32], local, true, now);
         assert!(sharers.told(&[1; 32], PeerId::random(), Reach::Everywhere, now).is_empty());
         assert_eq!(sharers.told(&[1; 32], PeerId::random(), Reach::Local, now).len(), 1);
+    }
+
+    #[test]
+    fn those_who_only_ask_leave_room_for_those_who_bring_and_both_are_few() {
+        let (mut sharers, now) = (Sharers::default(), Instant::now());
+        let later = |ms| now + Duration::from_millis(ms);
+        let mut good: Vec<At> = (0..10).map(at).collect();
+        for one in &good {
+            sharers.saw([1; 32], one.clone(), true, now);
+        }
+        for port in 100..200 {
+            sharers.saw([1; 32], at(port), false, later(1));
+        }
+        good.push(at(99));
+        sharers.saw([1; 32], good[10].clone(), true, later(2));
+        let told = peers(sharers.told(&[1; 32], PeerId::random(), Reach::Everywhere, later(3)));
+        assert!(good.iter().all(|(peer, _)| told.contains(peer)), "who came last drove out who brought something");
+        for port in 0..100 {
+            sharers.saw([2; 32], at(port), true, now);
+        }
+        assert_eq!(sharers.0[&[2; 32]].len(), MOST_SHARERS);
     }
 }

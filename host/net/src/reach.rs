@@ -248,6 +248,19 @@ impl Reached {
         *count = count.saturating_add(1);
     }
 
+    /// Whether most of those that this node dialled see it there. One of them may have invented an address, and one who tests
+    /// may say that it was reached.
+    fn is_believed(&self, address: &Multiaddr) -> bool {
+        let ours = self.announced.contains(address) || self.listening.contains(address);
+        if self.local || ours || is_relayed(address) {
+            return true;
+        }
+        let Some(at) = ip_of(address) else { return false };
+        let seen = self.observers.iter().flatten().map(|(_, (ip, _))| *ip).filter(|ip| ip.is_ipv4() == at.is_ipv4());
+        let (all, agree) = seen.fold((0, 0), |(all, agree), ip| (all + 1, agree + usize::from(ip == at)));
+        agree * 2 >= all
+    }
+
     fn is_direct(&self) -> bool {
         self.external.keys().any(|address| !is_relayed(address))
     }
@@ -269,8 +282,10 @@ impl Reached {
         self.refused.retain(|_, (at, _)| now.duration_since(*at) < REFUSED);
         let direct = self.is_direct();
         if direct {
-            // A place is somebody else's to have.
-            let unneeded: Vec<_> = self.places.iter().filter(|(_, place)| place.kept).map(|(id, _)| *id).collect();
+            // A place is somebody else's to have, once somebody did come: that is not one tester's word.
+            let came = self.local || self.came.is_some();
+            let unneeded: Vec<_> =
+                self.places.iter().filter(|(_, place)| came && place.kept).map(|(id, _)| *id).collect();
             self.events.extend(unneeded.into_iter().map(|id| ToSwarm::RemoveListener { id }));
         } else if self.wanted && self.began.elapsed() >= self.after {
             self.ask();
@@ -393,7 +408,8 @@ impl NetworkBehaviour for Reached {
         match event {
             FromSwarm::ConnectionEstablished(made) => {
                 let at = made.endpoint.get_remote_address();
-                if made.endpoint.is_listener() && !is_relayed(at) && reach(at) == Reach::Everywhere {
+                // Who comes through a relay has no IP here.
+                if made.endpoint.is_listener() && ip_of(at).is_some() && reach(at) == Reach::Everywhere {
                     self.came = Some(Instant::now());
                     self.events.extend(self.stale.drain(..).map(ToSwarm::ExternalAddrConfirmed));
                 }
@@ -409,6 +425,10 @@ impl NetworkBehaviour for Reached {
             }
             FromSwarm::ExpiredListenAddr(gone) => {
                 self.listening.remove(gone.addr);
+            }
+            FromSwarm::ExternalAddrConfirmed(confirmed) if !self.is_believed(confirmed.addr) => {
+                tracing::debug!(address = %confirmed.addr, "a tester reached an address at which few see this node");
+                self.events.push_back(ToSwarm::ExternalAddrExpired(confirmed.addr.clone()));
             }
             FromSwarm::ExternalAddrConfirmed(confirmed) => {
                 if !is_relayed(confirmed.addr) {

@@ -110,7 +110,11 @@ impl Reader {
                 // It is being completed just now, or was not opened yet.
                 Err(fondaco_store::Error::NotFound { .. }) => {
                     if self.job.end().is_none() {
-                        self.job.open(self.file).await?;
+                        match self.job.open(self.file).await {
+                            // Another fetch of this node has it in hand, and completes it or leaves it.
+                            Ok(()) | Err(Error::Busy(_)) => {}
+                            Err(error) => return Err(error),
+                        }
                     }
                     return Ok(None);
                 }

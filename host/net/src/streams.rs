@@ -212,7 +212,10 @@ impl NetworkBehaviour for Streams {
                     all.retain(|c| c.id != closed.connection_id);
                     if all.is_empty() {
                         self.connections.remove(&closed.peer_id);
-                        self.slots.remove(&closed.peer_id);
+                        // Whoever comes again still has the streams that it left waiting.
+                        let (connections, most) = (&self.connections, self.per_peer);
+                        self.slots
+                            .retain(|peer, slots| connections.contains_key(peer) || slots.available_permits() < most);
                     }
                 }
             }

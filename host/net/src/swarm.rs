@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU8;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fondaco_schemas::PublicKey;
@@ -17,8 +18,8 @@ use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, NetworkBehaviour, Swarm, SwarmEvent};
 use libp2p::{
-    Multiaddr, PeerId, SwarmBuilder, autonat, connection_limits, dcutr, gossipsub, identify, mdns,
-    memory_connection_limits, ping, relay, tcp,
+    Multiaddr, PeerId, autonat, connection_limits, dcutr, gossipsub, identify, mdns, memory_connection_limits, ping,
+    relay,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -28,9 +29,10 @@ use crate::book::{self, Book};
 use crate::config::{Config, Role, Transport, bare, is_dialable, is_relayed, is_route};
 use crate::doctor;
 use crate::error::{Error, Result};
-use crate::gate::{Gate, Offence, Reach, ip_of, reach};
+use crate::gate::{Gate, Offence, Reach, ip_of, may_be_named, placed, reach};
 use crate::gossip::{self, Gossip, Heard};
 use crate::learnt::Learnt;
+use crate::member::{self, Members};
 use crate::metrics::{Counted, Figures};
 use crate::net::{Peer, Status};
 use crate::pex::{self, Sharers};
@@ -40,9 +42,9 @@ use crate::relaying;
 use crate::search::Candidate;
 use crate::streams::{Inbound, RETRY_MS, Reply, Streams, is_tcp};
 use crate::table;
-use crate::transport::{Mux, Tls};
+use crate::transport;
 use crate::wire;
-use crate::{ASK, BLOB, KAD};
+use crate::{ASK, BLOB, KAD, MEMBER};
 
 /// How long a connection may be open unused.
 const IDLE: Duration = Duration::from_mins(1);
@@ -50,6 +52,8 @@ const IDLE: Duration = Duration::from_mins(1);
 const MOST_STREAMS: u32 = 64;
 /// How often the loop looks after its peers.
 const TICK: Duration = Duration::from_secs(30);
+/// How often it is looked whose membership ended.
+const LOOKING: Duration = Duration::from_secs(5);
 /// How often the list of peers is saved.
 const SAVING: Duration = Duration::from_mins(5);
 /// Peers of the last time that are dialled at the start.
@@ -152,6 +156,8 @@ struct Behaviour {
     punch: Learnt<dcutr::Behaviour>,
     streams: Streams,
     asks: Streams,
+    /// Listed peers of a private network who ask for this node's token.
+    shown: Toggle<Streams>,
     gossip: gossip::Behaviour,
 }
 
@@ -160,20 +166,28 @@ pub(crate) struct Parts {
     swarm: Swarm<Behaviour>,
     config: Config,
     book: Book,
+    members: Option<Arc<Members>>,
+}
+
+/// Where streams go that peers open.
+pub(crate) struct Queues {
+    pub blobs: mpsc::Sender<Inbound>,
+    pub asks: mpsc::Sender<Inbound>,
+    pub shown: mpsc::Sender<Inbound>,
 }
 
 /// Builds the swarm and begins to listen.
 pub(crate) async fn open(
     config: Config,
     identity: Keypair,
-    inbound: mpsc::Sender<Inbound>,
-    asking: mpsc::Sender<Inbound>,
+    members: Option<Arc<Members>>,
+    queues: Queues,
 ) -> Result<Parts> {
     let (book, bans) = match config.book.clone() {
         Some(path) => tokio::task::spawn_blocking(move || Book::load(&path)).await.map_err(|_| Error::Stopping)?,
         None => (Book::default(), Vec::new()),
     };
-    let mut swarm = build(&config, &identity, inbound, asking)?;
+    let mut swarm = build(&config, &identity, members.as_ref(), queues)?;
     for (peer, time) in bans {
         swarm.behaviour_mut().gate.ban(peer, time);
     }
@@ -188,7 +202,7 @@ pub(crate) async fn open(
     for address in &config.listen {
         listen(&mut swarm, address).await?;
     }
-    Ok(Parts { swarm, config, book })
+    Ok(Parts { swarm, config, book, members })
 }
 
 /// Begins to listen at an address, or says why that cannot be.
@@ -233,43 +247,26 @@ fn is_free(address: &Multiaddr) -> std::io::Result<()> {
 fn is_local(config: &Config) -> bool {
     let mut all = config.listen.iter().chain(config.bootstrap.iter().map(|(_, address)| address)).peekable();
     let host_only = all.peek().is_some() && all.all(|a| reach(a) == Reach::Host);
-    config.mdns || config.allow.is_some() || host_only
+    config.mdns || config.allow.is_some() || config.membership.is_some() || host_only
 }
 
 fn build(
     config: &Config,
     identity: &Keypair,
-    inbound: mpsc::Sender<Inbound>,
-    asking: mpsc::Sender<Inbound>,
+    members: Option<&Arc<Members>>,
+    queues: Queues,
 ) -> Result<Swarm<Behaviour>> {
-    let transport = |e: &dyn std::fmt::Display| Error::Transport { why: e.to_string() };
     let me = identity.public().to_peer_id();
-    if config.transport == Transport::Memory {
-        let (transport, client) = crate::memory::transport(me);
-        let behaviour = behaviour(config, identity, me, inbound, asking, client)?;
-        return Ok(Swarm::new(transport, behaviour, me, tuned(libp2p::swarm::Config::with_tokio_executor())));
-    }
-    let made = |client| behaviour(config, identity, me, inbound, asking, client);
-    let swarm = SwarmBuilder::with_existing_identity(identity.clone())
-        .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), Tls::new, || Mux::new(MOST_STREAMS as usize))
-        .map_err(|e| transport(&e))?
-        .with_quic_config(|mut quic| {
-            quic.max_concurrent_stream_limit = MOST_STREAMS;
-            quic.max_stream_data = 2 << 20;
-            quic.max_connection_data = 8 << 20;
-            quic.handshake_timeout = Duration::from_secs(5);
-            quic
-        })
-        .with_dns()
-        .map_err(|e| transport(&e))?
-        .with_relay_client(Tls::new, || Mux::new(MOST_STREAMS as usize))
-        .map_err(|e| transport(&e))?
-        .with_behaviour(|_, client| made(client).map_err(Box::<dyn std::error::Error + Send + Sync>::from))
-        .map_err(|e| transport(&e))?
-        .with_swarm_config(tuned)
-        .build();
-    Ok(swarm)
+    let (transport, client) = match config.transport {
+        Transport::Sockets => transport::sockets(identity, MOST_STREAMS)?,
+        Transport::Memory => crate::memory::transport(me),
+    };
+    let transport = match members {
+        Some(members) => member::admitting(transport, members),
+        None => transport,
+    };
+    let behaviour = behaviour(config, identity, me, members, queues, client)?;
+    Ok(Swarm::new(transport, behaviour, me, tuned(libp2p::swarm::Config::with_tokio_executor())))
 }
 
 fn tuned(swarm: libp2p::swarm::Config) -> libp2p::swarm::Config {
@@ -284,8 +281,8 @@ fn behaviour(
     config: &Config,
     identity: &Keypair,
     me: PeerId,
-    inbound: mpsc::Sender<Inbound>,
-    asking: mpsc::Sender<Inbound>,
+    members: Option<&Arc<Members>>,
+    queues: Queues,
     relayed: relay::client::Behaviour,
 ) -> Result<Behaviour> {
     let local = is_local(config);
@@ -325,7 +322,7 @@ fn behaviour(
     };
     let memory = usize::try_from(config.limits.memory_bytes).unwrap_or(usize::MAX);
     Ok(Behaviour {
-        gate: Gate::new(config.allow.clone(), config.limits.connections_per_address.max(1), local),
+        gate: Gate::new(config.allow.clone(), members.cloned(), config.limits.connections_per_address.max(1), local),
         limits: connection_limits::Behaviour::new(limits),
         memory: memory_connection_limits::Behaviour::with_max_bytes(memory),
         ping: ping::Behaviour::default(),
@@ -333,8 +330,9 @@ fn behaviour(
         reached: Reached::new(config, local),
         kad: Learnt::new(kad::Behaviour::with_config(me, Providers::new(me), kad), local, named(config)),
         mdns: mdns.into(),
-        streams: Streams::new(BLOB, refusal, config.limits.streams_per_peer.max(1) as usize, inbound),
-        asks: Streams::new(ASK, ask::refusal(), ask::STREAMS_PER_PEER, asking),
+        streams: Streams::new(BLOB, refusal, config.limits.streams_per_peer.max(1) as usize, queues.blobs),
+        asks: Streams::new(ASK, ask::refusal(), ask::STREAMS_PER_PEER, queues.asks),
+        shown: members.map(|_| Streams::new(MEMBER, member::refusal(), 1, queues.shown)).into(),
         gossip: gossip::behaviour(identity)?,
         tested: Learnt::new(autonat::v2::client::Behaviour::default(), local, []),
         tests: (config.role != Role::Leaf).then(autonat::v2::server::Behaviour::default).into(),
@@ -359,6 +357,9 @@ struct Loop {
     swarm: Swarm<Behaviour>,
     config: Config,
     book: Book,
+    members: Option<Arc<Members>>,
+    /// Whether it was said that this node's own membership ended.
+    ended: bool,
     peers: HashMap<ConnectionId, Peer>,
     dialling: HashMap<PeerId, Vec<oneshot::Sender<Result<()>>>>,
     /// Peers that are connected through a relay and are given time to be connected directly.
@@ -381,11 +382,13 @@ struct Loop {
 
 /// Runs until `stop` says true.
 pub(crate) async fn run(parts: Parts, mut commands: mpsc::Receiver<Command>, mut stop: watch::Receiver<bool>) {
-    let Parts { swarm, config, book } = parts;
+    let Parts { swarm, config, book, members } = parts;
     let mut this = Loop {
         swarm,
         config,
         book,
+        members,
+        ended: false,
         peers: HashMap::new(),
         dialling: HashMap::new(),
         punching: HashMap::new(),
@@ -406,6 +409,8 @@ pub(crate) async fn run(parts: Parts, mut commands: mpsc::Receiver<Command>, mut
     }
     let mut beat = tokio::time::interval(BEAT);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut look = tokio::time::interval(LOOKING);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -418,6 +423,7 @@ pub(crate) async fn run(parts: Parts, mut commands: mpsc::Receiver<Command>, mut
                 None => break,
             },
             _ = beat.tick(), if !this.punching.is_empty() => this.beat(),
+            _ = look.tick(), if this.members.is_some() => this.look_at_members(),
             _ = tick.tick() => this.tick(),
         }
     }
@@ -458,7 +464,10 @@ impl Loop {
         let options = DialOpts::peer_id(peer).condition(PeerCondition::NotDialing).addresses(addresses).build();
         self.swarm.behaviour_mut().gate.wish(options.connection_id());
         self.counted.dials += 1;
-        if let Err(error) = self.swarm.dial(options) {
+        // Where it is being dialled already, the end of that is told.
+        if let Err(error) = self.swarm.dial(options)
+            && !matches!(error, DialError::DialPeerConditionFalse(_))
+        {
             self.dialled(peer, Some(&error));
         }
     }
@@ -750,6 +759,27 @@ impl Loop {
         }
     }
 
+    /// Whoever's membership ended is connected no longer.
+    fn look_at_members(&mut self) {
+        let Some(members) = &self.members else { return };
+        let now = book::now();
+        if let Some(at) = members.ended(now).filter(|_| !self.ended) {
+            self.ended = true;
+            tracing::error!(
+                "this node's membership of its private network ended on {}, and others refuse it: ask whoever keeps the \
+                 network's key for another token (`fondaco net invite`), put it in place (`fondaco net join`) and restart",
+                fondaco_trust::membership::when(at)
+            );
+        }
+        let gone: HashSet<PeerId> =
+            self.peers.values().map(|peer| peer.id).filter(|peer| !members.admits(peer, now)).collect();
+        for peer in gone {
+            tracing::warn!(%peer, "a node's membership of this network ended, and so do its connections");
+            self.swarm.behaviour_mut().kad.remove_peer(&peer);
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+    }
+
     fn behaviour(&mut self, event: BehaviourEvent) {
         match event {
             BehaviourEvent::Ping(ping::Event { connection, result: Ok(time), .. }) => {
@@ -815,8 +845,9 @@ impl Loop {
         let believed = reach(&known.address);
         // An inbound connection's own address is a port that nobody listens on.
         let dialled = (!known.inbound).then(|| known.address.clone());
-        let learnt = info.listen_addrs.into_iter().filter(|a| reach(a) <= believed).take(MOST_ADDRESSES);
-        let learnt: Vec<Multiaddr> = learnt.map(bare).filter(is_dialable).collect();
+        let learnt = info.listen_addrs.into_iter().filter(|a| reach(a) <= believed).take(MOST_ADDRESSES).collect();
+        let mut learnt = self.placed(&peer, learnt);
+        learnt.retain(is_dialable);
         self.said.insert(peer, learnt.clone());
         if !info.protocols.contains(&KAD) {
             return;
@@ -830,12 +861,23 @@ impl Loop {
         }
     }
 
+    /// What of the addresses that a peer says it has is believed.
+    fn placed(&self, peer: &PeerId, said: Vec<Multiaddr>) -> Vec<Multiaddr> {
+        let said = said.into_iter().map(bare).filter(is_route);
+        // In one process there are no hosts.
+        if is_local(&self.config) || self.config.transport == Transport::Memory {
+            return said.collect();
+        }
+        let direct = self.peers.values().filter(|known| known.id == *peer && !known.relayed);
+        placed(&direct.filter_map(|known| ip_of(&known.address)).collect(), said)
+    }
+
     /// Addresses of a peer that the hash table named just now. The table forgets them when the query ends.
     fn addresses_in_query(&mut self, peer: PeerId) -> Vec<Multiaddr> {
         let (id, kad) = (ConnectionId::new_unchecked(0), &mut self.swarm.behaviour_mut().kad);
         let known = kad.handle_pending_outbound_connection(id, Some(peer), &[], Endpoint::Dialer).unwrap_or_default();
         let local = is_local(&self.config);
-        let believed = |a: &Multiaddr| is_route(a) && (local || reach(a) == Reach::Everywhere);
+        let believed = |a: &Multiaddr| if local { is_route(a) } else { may_be_named(a) };
         known.into_iter().map(bare).filter(believed).take(MOST_ADDRESSES).collect()
     }
 
@@ -843,8 +885,10 @@ impl Loop {
         match event {
             // The library has checked that the provider is the one who sent it.
             kad::Event::InboundRequest { request: kad::InboundRequest::AddProvider { record: Some(mut record) } } => {
-                record.addresses =
-                    std::mem::take(&mut record.addresses).into_iter().map(bare).filter(is_route).collect();
+                record.addresses = self.placed(&record.provider, std::mem::take(&mut record.addresses));
+                if record.addresses.is_empty() {
+                    return;
+                }
                 let store = self.swarm.behaviour_mut().kad.store_mut();
                 if store.may_bring(record.provider, 1) {
                     let _ = store.add_provider(record);
@@ -894,11 +938,11 @@ impl Loop {
     /// A peer says that it has all these.
     fn listed(&mut self, peer: PeerId, record: &kad::Record) {
         let Some((keys, addresses)) = announce::read(record) else { return };
+        let addresses = self.placed(&peer, addresses);
         let store = self.swarm.behaviour_mut().kad.store_mut();
-        if !store.may_bring(peer, keys.len()) {
+        if addresses.is_empty() || !store.may_bring(peer, keys.len()) {
             return;
         }
-        let addresses: Vec<Multiaddr> = addresses.into_iter().map(bare).filter(is_route).collect();
         for key in keys {
             let record = kad::ProviderRecord::new(RecordKey::new(&key), peer, addresses.clone());
             let _ = store.add_provider(record);

@@ -26,6 +26,10 @@ const IDLE: Duration = Duration::from_mins(1);
 /// Bytes that are handed to the stream at once, and how long they may take: 4 KiB/s are enough.
 const WRITE_BYTES: usize = 64 << 10;
 const WRITE_TIME: Duration = Duration::from_secs(16);
+/// The same while somebody waits for the slot: whoever reads slowly does not keep others from theirs.
+const WAITED_FOR: Duration = Duration::from_secs(2);
+/// Streams that are served at once. Behind them others wait in the queue of streams, and behind that they are refused.
+const MOST_CLIENTS: usize = 1024;
 /// Buffers of 1 MiB that are kept.
 const MOST_SPARE: usize = 4;
 
@@ -81,7 +85,7 @@ impl Uploads {
                 biased;
                 _ = stop.wait_for(|s| *s) => break,
                 Some(_) = clients.join_next() => {}
-                next = inbound.recv() => match next {
+                next = inbound.recv(), if clients.len() < MOST_CLIENTS => match next {
                     Some(next) => {
                         clients.spawn(Arc::clone(&self).client(next));
                     }
@@ -113,10 +117,10 @@ impl Uploads {
         match request {
             Request::Release(id) => match self.envelope(id).await {
                 Some(envelope) => {
-                    wire::send(stream, &Answer::Bytes(envelope.len() as u64)).await?;
+                    say(stream, &Answer::Bytes(envelope.len() as u64)).await?;
                     self.send(stream, peer, &envelope).await
                 }
-                None => wire::send(stream, &Answer::NotHere(Vec::new())).await,
+                None => say(stream, &Answer::NotHere(Vec::new())).await,
             },
             Request::Outboard(blob) => self.outboard(stream, peer, blob).await,
             Request::Groups(blob, runs) => {
@@ -128,15 +132,15 @@ impl Uploads {
                 match self.groups(blob, ranges).await {
                     Found::Whole(encoded) => {
                         let bytes = encoded.encoder.bytes();
-                        wire::send(stream, &Answer::Bytes(bytes)).await?;
+                        say(stream, &Answer::Bytes(bytes)).await?;
                         self.stream(stream, peer, encoded).await?;
                         self.traffic.sent(peer, blob, bytes);
                         Ok(())
                     }
-                    Found::Partly(runs) => wire::send(stream, &Answer::NotHere(Run::list(&runs))).await,
+                    Found::Partly(runs) => say(stream, &Answer::NotHere(Run::list(&runs))).await,
                     Found::Not => {
                         tracing::debug!(%peer, %blob, "not here, or not for everybody");
-                        wire::send(stream, &Answer::NotHere(Vec::new())).await
+                        say(stream, &Answer::NotHere(Vec::new())).await
                     }
                 }
             }
@@ -151,8 +155,8 @@ impl Uploads {
         } else {
             None
         };
-        let Some(found) = found else { return wire::send(stream, &Answer::NotHere(Vec::new())).await };
-        wire::send(stream, &Answer::Bytes(fondaco_store::outboard_bytes(found.size()))).await?;
+        let Some(found) = found else { return say(stream, &Answer::NotHere(Vec::new())).await };
+        say(stream, &Answer::Bytes(fondaco_store::outboard_bytes(found.size()))).await?;
         let mut reader = found.outboard();
         loop {
             let next = tokio::task::spawn_blocking(move || (reader.piece(), reader)).await.map_err(io::Error::other)?;
@@ -229,12 +233,19 @@ impl Uploads {
     async fn send(&self, stream: &mut (impl AsyncWrite + Unpin), peer: PeerId, bytes: &[u8]) -> io::Result<()> {
         for part in bytes.chunks(WRITE_BYTES) {
             self.share.turn(peer, part.len() as u64).await;
-            let write = tokio::time::timeout(WRITE_TIME, stream.write_all(part));
+            let time = if self.share.is_waited_for() { WAITED_FOR } else { WRITE_TIME };
+            let write = tokio::time::timeout(time, stream.write_all(part));
             write.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
             self.sent.fetch_add(part.len() as u64, Ordering::Relaxed);
         }
         tokio::time::timeout(WRITE_TIME, stream.flush()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
+}
+
+/// Says an answer, with no more patience than for the bytes behind it.
+async fn say(stream: &mut (impl AsyncWrite + Unpin), answer: &Answer) -> io::Result<()> {
+    let said = tokio::time::timeout(WRITE_TIME, wire::send(stream, answer)).await;
+    said.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
 enum Found {

@@ -143,6 +143,33 @@ pub enum Network {
         #[arg(long, default_value = "25s", value_name = "TIME")]
         wait: fondaco_schemas::Span,
     },
+    /// Sign a token with which a node joins a private network; print it.
+    Invite(Invite),
+    /// Put the token in its place with which this node is a member of a private network.
+    Join {
+        /// The token, as `fondaco net invite` prints it, or the file that it is in.
+        token: String,
+    },
+}
+
+/// `fondaco net invite`.
+#[derive(Args, Clone, Debug, Serialize, Deserialize)]
+pub struct Invite {
+    /// The node that is to join: its id in the swarm (12D3Koo…), or its public key.
+    #[arg(value_name = "NODE")]
+    pub node: String,
+    /// The key file of the network's authority, as `fondaco key new` makes one.
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// What the node is called, for people.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// For how many days the token holds. Nothing but its end takes it back.
+    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub days: u32,
+    /// Write it into this file instead.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 /// `fondaco init`.
@@ -172,6 +199,9 @@ pub struct Up {
     /// Listen here instead of where fondaco.toml says; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
+    /// The clock was ahead when this node wrote last, and is right now: go on from here.
+    #[arg(long)]
+    pub clock_was_wrong: bool,
 }
 
 /// `fondaco key`.

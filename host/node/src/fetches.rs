@@ -1,8 +1,9 @@
 //! What is being fetched from the swarm: one fetch for each release, which commands and players share. A player's range
-//! goes before the rest of it; what a player alone began ends soon after the last one left.
+//! goes before the rest of it; what a player alone began ends soon after the last one left, and is kept for a day.
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -30,6 +31,9 @@ pub struct Running {
     pub fetch: Fetch,
     /// Whose end is told once: true, once it was.
     pub getting: tokio::sync::Mutex<bool>,
+    /// Whether somebody wants to keep what comes. What visitors alone had brought is a cache: it goes with the first tidying
+    /// of the store that finds it a day old.
+    kept: AtomicBool,
     /// Others may have what is there meanwhile.
     _passing: Box<dyn Send + Sync>,
     market: Market,
@@ -38,6 +42,9 @@ pub struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if !*self.kept.get_mut() {
+            return;
+        }
         // What came is kept, also where not all of it did.
         let (market, release) = (self.market.clone(), self.release);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -51,8 +58,8 @@ impl Drop for Running {
 }
 
 impl Fetches {
-    /// The fetch of a release: the one that is under way, or a new one. `lazy`: of those files only that are read, and not
-    /// if too many such are under way.
+    /// The fetch of a release: the one that is under way, or a new one. `lazy`: of those files only that are read, none of
+    /// them to be kept, and not if too many such are under way.
     pub fn join(
         &self,
         (net, web): (&Net, &Web),
@@ -64,6 +71,13 @@ impl Fetches {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|_, fetch| fetch.strong_count() > 0);
         if let Some(running) = running.get(&id).and_then(Weak::upgrade).filter(|running| !running.fetch.is_over()) {
+            running.kept.fetch_or(!lazy, Ordering::Relaxed);
+            for (peer, addresses) in peers {
+                running.fetch.add_peer(peer, addresses);
+            }
+            for seed in seeds {
+                running.fetch.add_web_seed(seed, web.clone());
+            }
             return Some(running);
         }
         if lazy && running.len() >= MOST {
@@ -77,7 +91,8 @@ impl Fetches {
             fetch.add_web_seed(seed, web.clone());
         }
         let (getting, market) = (tokio::sync::Mutex::new(false), market.clone());
-        let new = Arc::new(Running { fetch, getting, _passing: passing, market, release: id });
+        let kept = AtomicBool::new(!lazy);
+        let new = Arc::new(Running { fetch, getting, kept, _passing: passing, market, release: id });
         running.insert(id, Arc::downgrade(&new));
         Some(new)
     }

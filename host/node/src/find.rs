@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use fondaco_market::{AllHeard, Found as MarketFound, Heard as MarketHeard, Market, Peers, PeersFuture, random};
 use fondaco_net::{
-    Answered, Config, Found, FoundWork, HeardFrom, MAX_FOUND, MAX_WORDS, Multiaddr, Net, PeerId, PerPeer, Search, Seen,
-    Whom,
+    Answered, Config, Found, FoundWork, HeardFrom, MAX_FOUND, MAX_WORDS, Multiaddr, Net, PeerId, PerPeer, Rate, Search,
+    Seen, Whom,
 };
 use fondaco_runtime::wit::search_types::{Query, Reach, Sort};
 use fondaco_runtime::wit::types;
@@ -27,6 +27,10 @@ const MOST_ANSWERING: usize = 4;
 const LONGEST_PASSING: Duration = Duration::from_secs(1);
 /// Nodes behind this one that are asked.
 const MOST_BEHIND: usize = 16;
+/// Questions to others, those of this node's own and those that it passes on apart: so many at once, and so many a second
+/// after that. Together they are fewer than what others take for a flood.
+const ASKS_BURST: f64 = 12.0;
+const ASKS_PER_SECOND: f64 = 3.0;
 /// Addresses of a node that are remembered for a link.
 const MOST_LINKED: usize = 2;
 
@@ -40,6 +44,9 @@ pub struct Finding {
     trusted: Vec<(PeerId, Vec<Multiaddr>)>,
     seen: Seen,
     rates: PerPeer,
+    /// Questions to others: this node's own, and those that it passes on.
+    asks: Rate,
+    passes: Rate,
     answering: Semaphore,
     /// Hears of each peer that was asked; for the command line.
     tell: Mutex<Option<mpsc::Sender<HeardFrom>>>,
@@ -67,6 +74,8 @@ impl Finding {
             trusted: trusted.into_iter().collect(),
             seen: Seen::default(),
             rates: PerPeer::new(10.0 * rate, rate),
+            asks: Rate::new(ASKS_BURST, ASKS_PER_SECOND),
+            passes: Rate::new(ASKS_BURST, ASKS_PER_SECOND),
             answering: Semaphore::new(MOST_ANSWERING),
             tell: Mutex::default(),
         }))
@@ -105,13 +114,13 @@ impl Finding {
         if !search.is_fair() || !self.rates.take(from, 1.0) {
             return Answered::Busy(1000);
         }
-        let Ok(_permit) = self.answering.try_acquire() else { return Answered::Busy(200) };
+        let Ok(permit) = self.answering.try_acquire() else { return Answered::Busy(200) };
         if !self.seen.is_new(&search.id) {
             return Answered::Found(Found::default());
         }
         let limit = (search.limit as usize).clamp(1, MAX_FOUND);
         let behind = async {
-            match self.net.get().filter(|_| self.passes_on && search.hops > 0) {
+            match self.net.get().filter(|_| self.passes_on && search.hops > 0 && self.passes.take(1.0)) {
                 Some(net) => {
                     // Who asked waits as long as it said, and the answer has to come back to it.
                     let wait = (Duration::from_millis(search.wait_ms.into()) * 3 / 5).min(LONGEST_PASSING);
@@ -121,7 +130,12 @@ impl Finding {
                 None => Vec::new(),
             }
         };
-        let own = self.market.answer_peer(query_of(&search, limit));
+        let own = async {
+            let own = self.market.answer_peer(query_of(&search, limit)).await;
+            // To wait for others costs nothing here.
+            drop(permit);
+            own
+        };
         let (own, behind) = tokio::join!(own, behind);
         let own = own.unwrap_or_else(|error| {
             tracing::debug!(error = %chain(&error), "a question from the swarm has no answer of this node's own");
@@ -220,6 +234,11 @@ impl Peers for Finding {
     fn ask<'a>(&'a self, query: &'a Query, wait: Duration, begun: oneshot::Receiver<()>) -> PeersFuture<'a> {
         Box::pin(async move {
             let (Some(net), Some(whom)) = (self.net.get(), self.whom(query.reach)) else { return AllHeard::default() };
+            // Visitors of this node do not make it a nuisance to others, who would ban it.
+            if !self.asks.take(1.0) {
+                tracing::debug!("more is searched for than other nodes are asked");
+                return AllHeard::default();
+            }
             let search = search_of(query, wait);
             // It may come back to us, from somebody who passes it on.
             self.seen.is_new(&search.id);

@@ -117,7 +117,9 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Done {
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&part, path)?;
-        fs::File::open(path.parent().unwrap_or_else(|| Path::new(".")))?.sync_all()
+        // The parent of a bare name is empty.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        fs::File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
     })();
     if written.is_err() {
         let _ = fs::remove_file(&part);

@@ -73,9 +73,11 @@ pub fn places(addresses: &[String]) -> Vec<At> {
 /// Brings a channel up to date: from whom it was heard, from where its link says, from who gave something before, and from
 /// those that the hash table names.
 pub async fn keep_up(node: &Node, net: &Net, channel: PublicKey, heard: Vec<At>) -> Done<KeptUp> {
-    let Some(followed) = node.channels.get(&channel) else { return Ok(KeptUp::default()) };
     let turn = node.channels.turn(channel);
     let _turn = turn.lock().await;
+    let Some(followed) = node.channels.get(&channel) else { return Ok(KeptUp::default()) };
+    // What is wrong with its index is noted where that is seen.
+    node.channels.note(channel, |doing| doing.problem = None);
     let mut done = KeptUp::default();
     let mut asked = HashSet::new();
     let mut problem = None;
@@ -96,7 +98,9 @@ pub async fn keep_up(node: &Node, net: &Net, channel: PublicKey, heard: Vec<At>)
     if !done.reached && problem.is_none() {
         problem = Some("nobody is known who has its index; follow it by a link that names somebody (?p=…)".into());
     }
-    node.channels.note(channel, |doing| doing.problem = if done.reached { None } else { problem });
+    if !done.reached {
+        node.channels.note(channel, |doing| doing.problem = problem);
+    }
     if done.new + done.withdrawn > 0 {
         node.channels.works.send_replace(());
     }
@@ -180,19 +184,24 @@ async fn take_in(
             came.insert(id, (release, envelope));
         }
     }
+    // Those that are too long for an answer with others.
+    let near: Vec<At> = std::iter::once(at.clone()).chain(places(&followed.addresses)).collect();
     for release in missing {
-        if let Ok((release, envelope, _)) = net.release(release, &places(&followed.addresses)).await {
+        if let Ok((release, envelope, _)) = net.release(release, &near).await {
             came.insert(fondaco_trust::release::release_id(&envelope), (release, envelope));
         }
     }
     for entry in entries {
         let Ok(work) = WorkId::new(channel, &entry.slug) else { return Ok(false) };
-        let is_known = market.ledger().release(entry.release).await?.is_some();
-        match came.remove(&entry.release) {
+        let is_here = market.ledger().work(&work).await?.is_some_and(|here| here.release_id == entry.release);
+        // Of what was withdrawn and is listed again the release is known already.
+        let known = market.ledger().release(entry.release).await?;
+        match came.remove(&entry.release).or(known) {
             _ if !entry.listed => {
                 market.withdrawn(&work).await?;
                 done.withdrawn += 1;
             }
+            Some(_) if is_here => {}
             Some((release, _)) if release.work != work => {
                 let why = format!("its index calls a release {work} that is one of {}", release.work);
                 tracing::warn!(%channel, "{why}");
@@ -207,7 +216,6 @@ async fn take_in(
                     Err(error) => return Err(error.into()),
                 }
             }
-            None if is_known => {}
             None => {
                 let tries = stuck(node, channel, entry.number);
                 if tries < TRIES {

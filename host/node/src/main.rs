@@ -10,6 +10,7 @@ mod fetches;
 mod find;
 mod folder;
 mod following;
+mod membership;
 mod mirroring;
 mod node;
 #[cfg(any(feature = "otel", test))]
@@ -24,7 +25,7 @@ mod swarm;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use cli::{Cli, Command, NodeCommand};
+use cli::{Cli, Command, Network, NodeCommand};
 use fail::{Done, Fail};
 use folder::Folder;
 use node::Node;
@@ -112,6 +113,11 @@ async fn run(cli: Cli) -> Done {
             Ok(())
         }
         Command::CompilePlugin => Ok(()),
+        // Whoever keeps a network's key need not have a node.
+        Command::Node(NodeCommand::Net(Network::Invite(args))) => commands::invite(&args, json, &out),
+        Command::Node(NodeCommand::Net(Network::Join { token })) => {
+            commands::join(&Folder::open(&cli.dir)?, &token, json, &out)
+        }
         Command::Node(command) => on_data(&Folder::open(&cli.dir)?, command, json, &out).await,
     }
 }

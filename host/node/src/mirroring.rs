@@ -18,6 +18,7 @@ use crate::fail::{Done, Fail, chain};
 use crate::fetches::Places;
 use crate::following::places;
 use crate::node::Node;
+use crate::receipts;
 
 /// Works that are fetched at once.
 const AT_ONCE: usize = 2;
@@ -63,11 +64,16 @@ pub async fn keep_mirroring(node: Arc<Node>, net: Net, mut stop: watch::Receiver
         net,
         running: JoinSet::new(),
         busy: BTreeSet::new(),
+        wanted: Vec::new(),
         later: HashMap::new(),
     };
+    let mut is_changed = true;
     let (mut works, mut changed) = (node.channels.works.subscribe(), node.channels.changed.subscribe());
     loop {
-        this.look().await;
+        if std::mem::take(&mut is_changed) {
+            this.look().await;
+        }
+        this.start();
         let now = Instant::now();
         let wait = this
             .later
@@ -80,9 +86,9 @@ pub async fn keep_mirroring(node: Arc<Node>, net: Net, mut stop: watch::Receiver
             biased;
             _ = stop.wait_for(|s| *s) => break,
             Some(Ok((channel, release, done))) = this.running.join_next() => this.done(channel, release, done),
-            Ok(()) = works.changed() => {}
-            Ok(()) = changed.changed() => {}
-            () = tokio::time::sleep_until(wait.max(Instant::now() + Duration::from_secs(1))) => {}
+            Ok(()) = works.changed() => is_changed = true,
+            Ok(()) = changed.changed() => is_changed = true,
+            () = tokio::time::sleep_until(wait.max(Instant::now() + Duration::from_secs(1))) => is_changed = true,
         }
     }
     this.running.shutdown().await;
@@ -93,20 +99,27 @@ struct Mirroring {
     net: Net,
     running: JoinSet<(PublicKey, ReleaseId, Done)>,
     busy: BTreeSet<ReleaseId>,
+    /// What each mirror keeps, the newest first.
+    wanted: Vec<(Followed, Vec<ReleaseId>)>,
     /// What could not be fetched, when it is tried again, and how long it was waited for that.
     later: HashMap<ReleaseId, (Instant, Duration)>,
 }
 
 impl Mirroring {
     async fn look(&mut self) {
+        self.wanted.clear();
         for followed in self.node.channels.list() {
-            if let Err(Fail { text, .. }) = self.look_at(&followed).await {
-                tracing::error!(channel = %followed.channel, "a mirror is not kept up to date: {text}");
+            match self.look_at(&followed).await {
+                Ok(wanted) => self.wanted.push((followed, wanted)),
+                Err(Fail { text, .. }) => {
+                    tracing::error!(channel = %followed.channel, "a mirror is not kept up to date: {text}");
+                }
             }
         }
     }
 
-    async fn look_at(&mut self, followed: &Followed) -> Done {
+    /// Lets go what is not to be kept any more; answers what is.
+    async fn look_at(&self, followed: &Followed) -> Done<Vec<ReleaseId>> {
         let (market, channel) = (&self.node.market, followed.channel);
         let wanted = match &followed.mirror {
             Some(mirror) => {
@@ -121,23 +134,30 @@ impl Mirroring {
             market.let_go(&Link { addresses: followed.addresses.clone(), ..Link::to(release) }).await?;
             self.node.channels.edit_mirrored(&channel, |all| all.remove(&release)).map_err(Fail::failed)?;
         }
+        Ok(wanted)
+    }
+
+    /// Begins to fetch what is not here, as far as may be.
+    fn start(&mut self) {
         let now = Instant::now();
-        for release in wanted {
-            if self.busy.len() >= AT_ONCE {
-                break;
+        for (followed, wanted) in &self.wanted {
+            for release in wanted.iter().copied() {
+                if self.busy.len() >= AT_ONCE {
+                    return;
+                }
+                let waits = self.later.get(&release).is_some_and(|(at, _)| *at > now);
+                if waits || self.busy.contains(&release) || !self.node.market.is_coming(release) {
+                    continue;
+                }
+                self.busy.insert(release);
+                let (node, net, channel) = (Arc::clone(&self.node), self.net.clone(), followed.channel);
+                let addresses = followed.addresses.clone();
+                self.running.spawn(async move {
+                    let done = bring(&node, &net, channel, release, addresses).await;
+                    (channel, release, done)
+                });
             }
-            let waits = self.later.get(&release).is_some_and(|(at, _)| *at > now);
-            if waits || self.busy.contains(&release) || !market.is_coming(release) {
-                continue;
-            }
-            self.busy.insert(release);
-            let (node, net, addresses) = (Arc::clone(&self.node), self.net.clone(), followed.addresses.clone());
-            self.running.spawn(async move {
-                let done = bring(&node, &net, channel, release, addresses).await;
-                (channel, release, done)
-            });
         }
-        Ok(())
     }
 
     fn done(&mut self, channel: PublicKey, release: ReleaseId, done: Done) {
@@ -164,6 +184,7 @@ async fn bring(node: &Node, net: &Net, channel: PublicKey, id: ReleaseId, addres
     }
     let (web, mut places) = (node.web()?, Places { peers: places(&addresses), web: Vec::new() });
     places.peers.extend(node.channels.doing(&channel).giver.map(|peer| (peer, Vec::new())));
+    let near = places.peers.clone();
     // A player or a command may be fetching it too: it is one fetch.
     let joined = node.fetches.join((net, &web), &node.market, (id, &release), places, false);
     let running = joined.ok_or_else(|| Fail::unavailable("too much is being fetched already"))?;
@@ -175,10 +196,27 @@ async fn bring(node: &Node, net: &Net, channel: PublicKey, id: ReleaseId, addres
     let fetched = running.fetch.done().await;
     *is_told = true;
     let fetched = fetched?;
+    // Whoever ends the mirror meanwhile lets go what is noted, and waits for this turn or makes it see that it has ended.
+    let turn = node.channels.turn(channel);
+    let _turn = turn.lock().await;
+    if node.channels.get(&channel).is_none_or(|followed| followed.mirror.is_none()) {
+        return Ok(());
+    }
     // Noted before it is kept: what is kept and not noted would never be let go.
     node.channels.edit_mirrored(&channel, |all| all.insert(id)).map_err(|e| Fail::failed(chain(&e)))?;
     node.market.take_in(envelope).await?;
+    if !node.channels.mirrored(&channel).contains(&id) {
+        // Something newer took its place meanwhile.
+        node.market.let_go(&Link { addresses, ..Link::to(id) }).await?;
+        return Ok(());
+    }
+    let peers = fetched.sources.iter().filter_map(|s| s.who.peer().filter(|_| s.bytes > 0).map(|peer| (peer, s.bytes)));
+    let brought: Vec<_> = peers.collect();
     drop(fetched);
+    // What was fetched is here, whatever becomes of the thanks for it.
+    if let Err(Fail { text, .. }) = receipts::sign(node, id, &release, &brought, &near).await {
+        tracing::warn!("receipts are not signed: {text}");
+    }
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use fondaco_ledger::{EntitlementBody, Ledger};
+use fondaco_ledger::{ClockBack, EntitlementBody, Ledger};
 use fondaco_market::{Looks, Market, NodeKeys, Parts, Theme};
 use fondaco_runtime::{Compiler, Outbound, Runtime};
 use fondaco_schemas::{Deployment, Entitlement};
@@ -47,6 +47,11 @@ pub struct Node {
 impl Node {
     /// Opens keys, store, ledger and plugins. `base_url`: the public address, where it is not the one of the file.
     pub async fn open(folder: Folder, base_url: Option<String>) -> Done<Self> {
+        Self::open_after(folder, base_url, ClockBack::Refuse).await
+    }
+
+    /// The same, where the clock may have been ahead before.
+    pub async fn open_after(folder: Folder, base_url: Option<String>, clock_back: ClockBack) -> Done<Self> {
         let deployment = folder.deployment()?;
         let data = folder.data(&deployment);
         let keys = NodeKeys::new(load_key(&folder.node_key(&deployment))?);
@@ -57,7 +62,8 @@ impl Node {
         let signer = Arc::new(move |body: &EntitlementBody| sign_entitlement(&signing, body));
         // Both check themselves as they open, each on a thread of its own.
         let store = tokio::task::spawn_blocking(move || Store::open(blobs, options));
-        let ledger = tokio::task::spawn_blocking(move || Ledger::open(database, fondaco_ledger::Options::new(signer)));
+        let of_ledger = fondaco_ledger::Options { clock_back, ..fondaco_ledger::Options::new(signer) };
+        let ledger = tokio::task::spawn_blocking(move || Ledger::open(database, of_ledger));
         let compiler = compiler(data.join("cache"), &keys)?;
         let memory = usize::try_from(deployment.runtime.memory.get()).unwrap_or(usize::MAX);
         let runtime = tokio::task::spawn_blocking(move || Runtime::with_memory(compiler, memory));

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use fondaco_market::{Market, ReceiptVerdict, random};
-use fondaco_net::{Answered, Config, MAX_RECEIPTS, Multiaddr, Net, PeerId, PerPeer, Question};
+use fondaco_net::{Answered, Config, MAX_RECEIPTS, Multiaddr, Net, PeerId, PerPeer, Question, Rate};
 use fondaco_schemas::finding::ReceiptRules;
 use fondaco_schemas::receipt::MAX_RECEIPT_BYTES;
 use fondaco_schemas::{Release, ReleaseId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::fail::{Done, Fail, chain};
 use crate::node::Node;
@@ -25,14 +26,18 @@ const LATE: Duration = Duration::from_mins(5);
 const KEPT_FOR: Duration = Duration::from_hours(24 * 30);
 /// Letters that may wait. Beyond them nothing more is laid down.
 const MOST_WAITING: usize = 1000;
-/// How long one of them may take to be sent.
-const SENDING: Duration = Duration::from_secs(8);
+/// How long one of them may take to be sent: a dial that leads nowhere, a look into the hash table, and another dial.
+const SENDING: Duration = Duration::from_secs(40);
+/// How long a command waits for all of them.
+const SENDING_NOW: Duration = Duration::from_secs(8);
+/// Letters that are on their way at once.
+const AT_ONCE: usize = 8;
 /// Receipts of one peer: so many at once, and so many a second after that.
 const BURST: f64 = 256.0;
 const PER_SECOND: f64 = 1.0;
-/// Receipts of all peers together.
+/// Receipts of all peers together: some 40,000 a day, since signers cost nothing and the log keeps receipts for good.
 const ALL_BURST: f64 = 2048.0;
-const ALL_PER_SECOND: f64 = 20.0;
+const ALL_PER_SECOND: f64 = 0.5;
 /// The longest answer to them, in bytes.
 const MAX_ANSWER: usize = 1024;
 
@@ -50,14 +55,14 @@ pub struct Taking {
     market: Market,
     rules: ReceiptRules,
     rates: PerPeer,
-    /// The same for all together, as if they were one: identities cost nothing.
-    all: (PeerId, PerPeer),
+    /// The same for all together: identities cost nothing.
+    all: Rate,
 }
 
 impl Taking {
     /// As `[network.receipts]` says.
     pub fn new(market: Market, rules: ReceiptRules) -> Self {
-        let all = (PeerId::random(), PerPeer::new(ALL_BURST, ALL_PER_SECOND));
+        let all = Rate::new(ALL_BURST, ALL_PER_SECOND);
         Self { market, rules, rates: PerPeer::new(BURST, PER_SECOND), all }
     }
 
@@ -68,7 +73,7 @@ impl Taking {
         }
         let fits = receipts.len() <= MAX_RECEIPTS && receipts.iter().all(|r| r.len() <= MAX_RECEIPT_BYTES);
         let many = f64::from(u32::try_from(receipts.len()).unwrap_or(u32::MAX));
-        if !fits || !self.rates.take(from, many) || !self.all.1.take(self.all.0, many) {
+        if !fits || !self.rates.take(from, many) || !self.all.take(many) {
             return Answered::Busy(60_000);
         }
         match self.market.take_receipts(receipts).await {
@@ -145,9 +150,14 @@ pub async fn sign(
 /// Writes a letter so that it is there whole or not at all.
 fn lay(folder: &Path, letter: &Letter) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
-    if std::fs::read_dir(folder)?.count() >= MOST_WAITING {
-        tracing::warn!(most = MOST_WAITING, "so many receipts wait that no more are kept");
-        return Ok(());
+    let mut there: Vec<_> = std::fs::read_dir(folder)?.flatten().collect();
+    if there.len() >= MOST_WAITING {
+        // The oldest has been tried most often.
+        there.sort_by_key(|entry| entry.metadata().and_then(|m| m.modified()).ok());
+        tracing::warn!(most = MOST_WAITING, "so many receipts wait that the oldest are given up");
+        for oldest in there.iter().take(there.len() + 1 - MOST_WAITING) {
+            std::fs::remove_file(oldest.path())?;
+        }
     }
     let name: [u8; 16] = random();
     let name = format!("{:032x}", u128::from_be_bytes(name));
@@ -163,16 +173,23 @@ pub async fn send_waiting(net: &Net, folder: &Path) -> usize {
         let folder = folder.to_owned();
         tokio::task::spawn_blocking(move || waiting(&folder)).await.unwrap_or_default()
     };
-    let mut left = 0;
-    for (path, letter) in listed {
-        let is_done = tokio::time::timeout(SENDING, send(net, &letter)).await.unwrap_or(false);
-        if is_done {
-            let _ = tokio::fs::remove_file(&path).await;
-        } else {
-            left += 1;
+    let (mut left, mut listed, mut going) = (0, listed.into_iter(), JoinSet::new());
+    loop {
+        while going.len() < AT_ONCE
+            && let Some((path, letter)) = listed.next()
+        {
+            let net = net.clone();
+            going.spawn(async move {
+                let is_done = tokio::time::timeout(SENDING, send(&net, &letter)).await.unwrap_or(false);
+                if is_done {
+                    let _ = tokio::fs::remove_file(&path).await;
+                }
+                is_done
+            });
         }
+        let Some(is_done) = going.join_next().await else { return left };
+        left += usize::from(!is_done.unwrap_or(false));
     }
-    left
 }
 
 fn waiting(folder: &Path) -> Vec<(PathBuf, Letter)> {
@@ -240,7 +257,7 @@ pub async fn keep_sending(node: &Node, net: Net, mut stop: watch::Receiver<bool>
 pub async fn send_now(node: &Node, net: &Net) {
     if node.deployment.network.receipts.give {
         // What is still waiting then goes out when the node is up.
-        let _ = tokio::time::timeout(SENDING, send_waiting(net, &outbox(node))).await;
+        let _ = tokio::time::timeout(SENDING_NOW, send_waiting(net, &outbox(node))).await;
     }
 }
 

@@ -1,11 +1,12 @@
 //! The node in the swarm: what it gives away, what it announces, and how a release of another node becomes one of its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fondaco_fetch::Reach;
+use fondaco_gateway::{Sharer, Sharing};
 use fondaco_market::Market;
 use fondaco_net::{
     Answered, Config, Future, Limits, Multiaddr, Net, PeerId, Question, RelayLimits, Role, Shelf, Web, Who,
@@ -13,12 +14,14 @@ use fondaco_net::{
 };
 use fondaco_schemas::origin::HostName;
 use fondaco_schemas::{BlobHash, Deployment, Link, Release, ReleaseId, Work, network};
+use fondaco_trust::membership::when;
 use tokio::sync::watch;
 
 use crate::channels::Channels;
 use crate::fail::{Done, Fail, chain};
 use crate::fetches::Places;
 use crate::find::Finding;
+use crate::membership;
 use crate::node::Node;
 use crate::out::{Out, Said};
 use crate::receipts::{self, Taking};
@@ -156,6 +159,13 @@ impl Node {
     /// Starts the swarm, where `[network]` says so. `listening`: be there for others too.
     pub async fn start_swarm(&self, listening: bool) -> Done<Net> {
         let mut config = config(&self.deployment, &self.folder.data(&self.deployment))?;
+        config.membership = membership::own(&self.folder, &self.deployment)?;
+        if let Some(own) = &config.membership {
+            let (left, until) = (own.not_after().saturating_sub(membership::now()), when(own.not_after()));
+            if left < membership::SOON_DAYS * 24 * 3600 {
+                tracing::warn!(%until, "this node's membership of its private network ends soon; ask for another token");
+            }
+        }
         if !listening {
             config.listen = Vec::new();
             config.announce = Vec::new();
@@ -211,6 +221,54 @@ pub fn metrics(net: Net) -> fondaco_gateway::MoreMetrics {
         let net = net.clone();
         // A swarm that is being stopped has none.
         Box::pin(async move { net.metrics().await.unwrap_or_default() })
+    })
+}
+
+/// How long the hash table is asked who has a work.
+const ASKING: Duration = Duration::from_secs(5);
+
+/// Who shares a work: those that the hash table names, and those with whom it was exchanged since the start.
+pub async fn sharing(net: &Net, work: &Work) -> Result<Sharing, fondaco_net::Error> {
+    let release = work.release_id;
+    let blobs: Vec<_> = work.release.files.iter().map(|file| file.hash).collect();
+    let moved = net.exchanged(release, &blobs);
+    let connected: HashSet<_> = net.status().await?.peers.iter().map(|peer| peer.id).collect();
+    let mut all: BTreeMap<_, _> =
+        net.providers(release, ASKING).await.into_iter().map(|(peer, addresses)| (peer, Some(addresses))).collect();
+    for peer in moved.keys() {
+        all.entry(*peer).or_insert(None);
+    }
+    let sharer = |(peer, announced): (PeerId, Option<Vec<Multiaddr>>)| {
+        let (sent_bytes, received_bytes) = moved.get(&peer).copied().unwrap_or_default();
+        Sharer {
+            peer: peer.to_string(),
+            this_node: peer == net.peer_id(),
+            announces: announced.is_some(),
+            connected: connected.contains(&peer),
+            addresses: announced.iter().flatten().map(ToString::to_string).collect(),
+            sent_bytes,
+            received_bytes,
+        }
+    };
+    let (sent_bytes, received_bytes) = moved.values().fold((0_u64, 0_u64), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    Ok(Sharing {
+        work: work.release.work.to_string(),
+        title: work.release.title.clone(),
+        release,
+        sent_bytes,
+        received_bytes,
+        sharers: all.into_iter().map(sharer).collect(),
+    })
+}
+
+/// The same for the operator's page.
+pub fn ask_sharing(market: Market, net: Net) -> fondaco_gateway::AskSwarm {
+    Box::new(move |id| {
+        let (market, net) = (market.clone(), net.clone());
+        Box::pin(async move {
+            let (release, _) = market.ledger().release(id).await.ok()??;
+            sharing(&net, &Work { release_id: id, release }).await.ok()
+        })
     })
 }
 

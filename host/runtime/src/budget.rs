@@ -105,6 +105,15 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
+    /// Whether another plugin has more than this one.
+    pub fn is_outdone(&self) -> bool {
+        let id = self.share.id;
+        self.share.budget.used(|u| {
+            let own = u.by_plugin.get(&id).copied().unwrap_or(0);
+            u.by_plugin.iter().any(|(other, used)| *other != id && *used > own)
+        })
+    }
+
     /// Whose part it is of.
     #[cfg(test)]
     pub fn share(&self) -> Arc<Share> {

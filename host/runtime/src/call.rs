@@ -389,7 +389,9 @@ impl Plugin {
                 (ending, CallError::Trap { who: who(), call, reason })
             }
         };
-        under_way.end(ending, Verdict::Badly);
+        // Whoever hoards is to blame for what others do not get, and they are not.
+        let is_others = matches!(ending, Ending::Memory) && state.accountant.refused == 0 && state.accountant.outdone;
+        under_way.end(ending, if is_others { Verdict::Unknown } else { Verdict::Badly });
         Err(error)
     }
 }

@@ -23,6 +23,8 @@ const CPU_SECONDS: u64 = 90;
 const ADDRESS_SPACE: u64 = 3 << 30;
 const MAX_CODE: u64 = 256 << 20;
 const MAX_COMPONENT: u64 = 32 << 20;
+/// Code of all components that is kept, in bytes.
+const MAX_CACHE: u64 = 2 << 30;
 
 /// How components become code.
 #[derive(Clone, Debug)]
@@ -31,12 +33,14 @@ pub struct Compiler {
     arguments: Vec<String>,
     cache: PathBuf,
     mac_key: [u8; 32],
+    /// How long one compilation may take.
+    wall: Duration,
 }
 
 impl Compiler {
     /// `program` with `arguments` must end up in [`compile_stdin`]. `mac_key` is the node's own.
     pub fn new(program: PathBuf, arguments: Vec<String>, cache: PathBuf, mac_key: [u8; 32]) -> Self {
-        Self { program, arguments, cache, mac_key }
+        Self { program, arguments, cache, mac_key, wall: WALL }
     }
 
     /// The component's code, from the cache where that is sound, else compiled anew.
@@ -98,8 +102,9 @@ impl Compiler {
             let status = child.wait().await;
             (code, words, read, status)
         };
-        let Ok((code, words, read, status)) = tokio::time::timeout(WALL, work).await else {
-            return Err(failed(format!("it took longer than {WALL:?}; the component is too large or too intricate")));
+        let Ok((code, words, read, status)) = tokio::time::timeout(self.wall, work).await else {
+            let wall = self.wall;
+            return Err(failed(format!("it took longer than {wall:?}; the component is too large or too intricate")));
         };
         let status = status.map_err(|e| failed(e.to_string()))?;
         if !status.success() || read.is_err() || code.is_empty() {
@@ -120,6 +125,7 @@ impl Compiler {
         let (dir, path) = (self.cache.clone(), path.to_owned());
         tokio::task::spawn_blocking(move || {
             std::fs::create_dir_all(&dir)?;
+            make_room(&dir, entry.len() as u64, MAX_CACHE)?;
             let temporary = path.with_extension(format!("tmp{}", std::process::id()));
             let kept = std::fs::write(&temporary, &entry).and_then(|()| std::fs::rename(&temporary, &path));
             kept.inspect_err(|_| drop(std::fs::remove_file(&temporary)))
@@ -127,6 +133,25 @@ impl Compiler {
         .await
         .map_err(std::io::Error::other)?
     }
+}
+
+/// Removes entries, those that were made first, until there is room for so many more bytes.
+fn make_room(dir: &Path, more: u64, most: u64) -> std::io::Result<()> {
+    let of = |entry: std::fs::DirEntry| {
+        let meta = entry.metadata().ok()?;
+        Some((meta.modified().ok()?, meta.len(), entry.path()))
+    };
+    let mut entries: Vec<_> = std::fs::read_dir(dir)?.flatten().filter_map(of).collect();
+    entries.sort();
+    let mut sum = entries.iter().fold(more, |sum, (_, len, _)| sum.saturating_add(*len));
+    for (_, len, path) in entries {
+        if sum <= most {
+            break;
+        }
+        std::fs::remove_file(path)?;
+        sum -= len;
+    }
+    Ok(())
 }
 
 fn label(engine: &Engine, digest: blake3::Hash) -> Vec<u8> {
@@ -196,5 +221,47 @@ mod tests {
         assert_eq!(open_entry(&key, b"other", &entry), None, "of another component or engine");
         assert_eq!(open_entry(&[8; 32], b"label", &entry), None, "of another node");
         assert_eq!(open_entry(&key, b"label", &entry[..31]), None);
+    }
+
+    #[test]
+    fn the_oldest_code_makes_room_for_new() {
+        let folder = tempfile::tempdir().unwrap();
+        let there = || {
+            let mut names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        let made = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        for (name, age) in [("a", 2), ("b", 3), ("c", 1)] {
+            let file = std::fs::File::create(folder.path().join(name)).unwrap();
+            file.set_len(10).unwrap();
+            file.set_modified(made - Duration::from_secs(age)).unwrap();
+        }
+        make_room(folder.path(), 10, 40).unwrap();
+        assert_eq!(there(), ["a", "b", "c"], "there is room");
+        make_room(folder.path(), 10, 20).unwrap();
+        assert_eq!(there(), ["c"]);
+    }
+
+    #[tokio::test]
+    async fn a_compiler_that_takes_too_long_is_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = folder.path().join("pid");
+        let script = format!("echo $$ > '{}'; exec sleep 600", told.display());
+        let arguments = vec!["-c".into(), script];
+        let mut compiler = Compiler::new("/bin/sh".into(), arguments, folder.path().join("cache"), [7; 32]);
+        compiler.wall = Duration::from_secs(2);
+        let who = Who { id: "org.example.p".into(), version: "1.0.0".into() };
+        let compiled = tokio::time::timeout(Duration::from_secs(20), compiler.compile(&who, b"any bytes")).await;
+        let why = compiled.expect("it is left").unwrap_err().to_string();
+        assert!(why.contains("took longer than 2s"), "{why}");
+        let pid = std::fs::read_to_string(&told).unwrap();
+        // Dead, or dead and not yet waited for: in neither case does its number have a command any more.
+        let runs = || std::fs::read(format!("/proc/{}/cmdline", pid.trim())).is_ok_and(|line| !line.is_empty());
+        let begun = std::time::Instant::now();
+        while runs() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "it goes on without anybody");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }

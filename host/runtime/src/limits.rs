@@ -110,12 +110,14 @@ pub(crate) struct Accountant {
     pub refused: u32,
     /// Refusals since the memory of all guests was used up.
     pub refused_shared: u32,
+    /// Whether another plugin had more than this one then.
+    pub outdone: bool,
     pub lease: Lease,
 }
 
 impl Accountant {
     pub fn new(memory_limit: usize, lease: Lease) -> Self {
-        Self { memory_limit, memory: 0, table_elements: 0, refused: 0, refused_shared: 0, lease }
+        Self { memory_limit, memory: 0, table_elements: 0, refused: 0, refused_shared: 0, outdone: false, lease }
     }
 }
 
@@ -130,6 +132,7 @@ impl ResourceLimiter for Accountant {
         }
         if !self.lease.grow_to(sum) {
             self.refused_shared += 1;
+            self.outdone |= self.lease.is_outdone();
             return Ok(false);
         }
         self.memory = sum;
@@ -202,5 +205,19 @@ mod tests {
         assert!(!b.memory_growing(0, 21, None).unwrap(), "the two together");
         assert!(b.memory_growing(0, 20, None).unwrap());
         assert_eq!((b.refused, b.refused_shared), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn table_elements_are_summed_over_all_tables() {
+        let budget = Budget::new(1);
+        let mut a = Accountant::new(1, budget.share().lease(0).await);
+        assert!(a.table_growing(0, TABLE_ELEMENTS / 2, None).unwrap());
+        assert!(a.table_growing(0, TABLE_ELEMENTS / 2, None).unwrap(), "a second table up to the limit");
+        assert!(
+            !a.table_growing(TABLE_ELEMENTS / 2, TABLE_ELEMENTS / 2 + 1, None).unwrap(),
+            "one element over the sum"
+        );
+        assert!(!a.table_growing(0, usize::MAX, None).unwrap());
+        assert_eq!((a.table_elements, a.refused), (TABLE_ELEMENTS, 2));
     }
 }

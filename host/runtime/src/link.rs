@@ -161,4 +161,35 @@ mod tests {
             "a later patch of the same track"
         );
     }
+
+    /// Is the function in the linker? One name is defined once.
+    fn links(linker: &mut Linker<State>, version: &str, interface: &str, function: &str) -> bool {
+        let mut instance = linker.instance(&format!("fondaco:plugin/{interface}@{version}")).unwrap();
+        instance.func_wrap(function, |_, (): ()| Ok(())).is_err()
+    }
+
+    #[test]
+    fn what_was_not_granted_is_not_linked() {
+        let engine = Engine::new(&crate::engine::config()).unwrap();
+        let functions = [
+            (Capability::Storage, "get"),
+            (Capability::Catalogue, "get"),
+            (Capability::Blobs, "read"),
+            (Capability::Keys, "derive"),
+            (Capability::Discovery, "search"),
+            (Capability::Commerce, "checkout"),
+            (Capability::Campaigns, "running"),
+            (Capability::Mail, "send"),
+            (Capability::Assets, "paths"),
+        ];
+        for (capability, function) in functions {
+            for version in ["0.1.0", "0.2.0"] {
+                let all: BTreeSet<_> = Capability::ALL.into_iter().collect();
+                let others = all.iter().copied().filter(|c| *c != capability).collect();
+                let with = |granted| linker(&engine, &Grants { granted, ..Grants::default() }).unwrap();
+                assert!(!links(&mut with(others), version, capability.as_str(), function), "{capability} {version}");
+                assert!(links(&mut with(all), version, capability.as_str(), function), "{capability} {version}");
+            }
+        }
+    }
 }

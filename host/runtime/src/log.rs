@@ -126,4 +126,12 @@ mod tests {
         pipe.take("\u{9b}2J \u{85} \u{2028} \u{202e}txt é".as_bytes());
         assert_eq!(pipe.take_lines().0, ["\\u{9b}2J \\u{85} \\u{2028} \\u{202e}txt é"]);
     }
+
+    #[test]
+    fn many_short_lines_have_an_end_too() {
+        let pipe = LogPipe::new(64 << 10);
+        pipe.take("xy\n".repeat(MAX_LINES + 7).as_bytes());
+        let (lines, dropped) = pipe.take_lines();
+        assert_eq!((lines.len(), dropped), (MAX_LINES, 7 * 2));
+    }
 }

@@ -2,6 +2,7 @@
 //! it, is in `call`; what an answer means is for the market to say.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fondaco_schemas::{Capability, PluginKind, api};
 use tokio::sync::Semaphore;
@@ -24,6 +25,9 @@ use crate::services::{Caller, Services, Visitor};
 use crate::state::State;
 use crate::v0_1::{self, DrmInstance, Track, on_track};
 use crate::wit::{self, advocacy_types as adv, drm_types, payment_types as pay, search_types as search, types};
+
+/// How long the trial of a new instance may take: a node that starts waits for it.
+const TRIAL: Duration = Duration::from_secs(10);
 
 /// Makes plugins of components. Cheap to clone.
 #[derive(Clone)]
@@ -112,7 +116,8 @@ impl Runtime {
             world,
             operated,
         }));
-        plugin.try_instance().await?;
+        let late = || CallError::Wall { who: plugin.who().clone(), call: "the trial", limit: TRIAL };
+        tokio::time::timeout(TRIAL, plugin.try_instance()).await.unwrap_or_else(|_| Err(late()))?;
         Ok(plugin)
     }
 }

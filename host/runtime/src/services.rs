@@ -37,8 +37,10 @@ pub struct Visitor {
     pub handle: String,
     /// BLAKE3 of the cookie: what the node knows the session by.
     pub cookie_hash: [u8; 32],
-    /// The visitor's library.
+    /// The visitor's library: what is bought goes there.
     pub holder: fondaco_schemas::HolderKey,
+    /// The library of the cookie itself: another one, where the visitor brought a library along.
+    pub own: fondaco_schemas::HolderKey,
     /// Addresses elsewhere that a payment gateway named during this request: the only ones that the storefront may send
     /// the visitor on to.
     pub led_on: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
@@ -156,6 +158,9 @@ pub trait Services: Send + Sync + 'static {
         not_here()
     }
     async fn library(&self, by: &Caller, session: String) -> Lent<Vec<types::Entitlement>> {
+        not_here()
+    }
+    async fn bought(&self, by: &Caller, session: String, entitlement: String) -> Lent<types::Work> {
         not_here()
     }
     async fn delivery_url(&self, by: &Caller, session: String, entitlement: String, path: String) -> Lent<String> {

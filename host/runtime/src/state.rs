@@ -66,12 +66,15 @@ impl State {
         let limits = &ground.limits;
         let log = LogPipe::new(limits.log_bytes);
         let mut table = ResourceTable::new();
-        table.set_max_capacity(1024);
+        // Fields of a message are handles too, of up to 32 KiB each, and no part of the guest's memory.
+        table.set_max_capacity(256);
         // Nothing is given: no files, no sockets, no name look-up, no arguments, no environment.
         let wasi = WasiCtx::builder()
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
+            // They are made at once, while no deadline counts.
+            .max_random_size(64 << 10)
             .stdout(log.clone())
             .stderr(log.clone())
             .build();
@@ -228,6 +231,7 @@ lend!(commerce, Commerce, {
     pay(session: String, order: String, gateway: String, input: Vec<wit::payment_types::Field>) -> wit::payment_types::Step, by pay;
     get_order(session: String, id: String) -> wit::commerce::Order, by order;
     library(session: String) -> Vec<types::Entitlement>, by library;
+    bought(session: String, id: String) -> types::Work, by bought;
     delivery_url(session: String, id: String, path: String) -> String, by delivery_url;
     count_purchases(tag: Option<String>, since: Option<String>) -> wit::commerce::Purchases, by count_purchases;
 });

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use fondaco_schemas::channel::{ChannelEntry, ChannelHead, ChannelPage};
 use fondaco_schemas::channel::{MAX_ENTRIES, MAX_TAG_BYTES, MAX_TAGS};
-use fondaco_schemas::{BlobHash, PublicKey, WorkId};
+use fondaco_schemas::{BlobHash, PublicKey, Signed, WorkId};
 
 use crate::keys::KeyPair;
 use crate::release::{ReleaseError, open, sign};
@@ -58,6 +58,11 @@ pub fn verify_head(publisher: &PublicKey, bytes: &[u8]) -> Result<ChannelHead, C
     let (key, head) = open::<ChannelHead>(bytes, "channel's announcement")?;
     is_publisher(&head.publisher, publisher, &key)?;
     Ok(head)
+}
+
+/// The number that an announcement names, whoever made it: nothing of it is verified.
+pub fn claimed_sequence(bytes: &[u8]) -> Option<u64> {
+    Some(Signed::<ChannelHead>::decode(bytes).ok()?.read().ok()?.sequence)
 }
 
 /// What an announcement says of the newest entry.

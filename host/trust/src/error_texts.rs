@@ -8,7 +8,8 @@ use fondaco_schemas::{BlobHash, EnvelopeError, Problem, Problems, PublicKey};
 
 use crate::tuf::Why;
 use crate::{
-    AuthorError, BundleError, ChannelError, DsseError, KeyError, KeyFileError, Refusal, ReleaseError, TrustError,
+    AuthorError, BundleError, ChannelError, DsseError, KeyError, KeyFileError, MembershipError, Refusal, ReleaseError,
+    TrustError,
 };
 
 /// All variants of an enum; one that is left out does not compile.
@@ -125,6 +126,18 @@ fn all() -> Vec<(&'static str, Vec<Box<dyn Error>>)> {
             ChannelError::Signed(_) => ChannelError::Signed(ReleaseError::Signature { what: "channel's page", key }),
             ChannelError::Publisher { .. } => ChannelError::Publisher { publisher: key, key: PublicKey::new([8; 32]) },
             ChannelError::Content { .. } => ChannelError::Content { publisher: key, why: "it names a work twice" },
+        }),
+        all!(MembershipError {
+            MembershipError::Signed(_) => {
+                MembershipError::Signed(ReleaseError::Signature { what: "membership token", key })
+            },
+            MembershipError::Text => MembershipError::Text,
+            MembershipError::Authority { .. } => {
+                MembershipError::Authority { found: PublicKey::new([8; 32]), authority: key }
+            },
+            MembershipError::Name => MembershipError::Name,
+            MembershipError::Member(_) => MembershipError::Member(PublicKey::new([8; 32])),
+            MembershipError::Ended(_) => MembershipError::Ended(1_800_000_000),
         }),
         all!(Why {
             Why::Clock { .. } => Why::Clock { system: time(0), seen: time(90_000) },

@@ -6,7 +6,7 @@ use fondaco_sdk::{Error, EventKind, FormField, PaymentEvent, PaymentRequest, Pre
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Day;
-use crate::record::{ATTEMPTS, Record, commit, too_busy};
+use crate::record::Record;
 use crate::refusal::is_french;
 
 /// Longest id of a payment or key of a refund, in bytes.
@@ -98,28 +98,26 @@ impl Payment {
     /// The payment of a request: the one that was begun before, or else a new one.
     pub fn open(request: &PaymentRequest) -> Result<Self> {
         let total = sum(&request.total)?;
-        for _ in 0..ATTEMPTS {
-            if let Some(record) = Record::<Facts>::load(key(&request.payment)?)? {
-                let payment = Self { id: request.payment.clone(), record };
-                if payment.total() != total {
-                    let begun = payment.total();
-                    return Err(Error::Invalid(format!("payment {} was begun over {begun}, not {total}", payment.id)));
-                }
-                return Ok(payment);
+        if let Some(record) = Record::<Facts>::load(key(&request.payment)?)? {
+            let payment = Self { id: request.payment.clone(), record };
+            if payment.total() != total {
+                let begun = payment.total();
+                return Err(Error::Invalid(format!("payment {} was begun over {begun}, not {total}", payment.id)));
             }
-            let facts = Facts {
-                total: total.minor,
-                asset: total.asset.clone(),
-                exponent: total.exponent,
-                locale: request.locale.chars().take(35).collect(),
-                charges: Vec::new(),
-                change: None,
-                refunds: Vec::new(),
-                cancelled: None,
-            };
-            commit(&Record::new(key(&request.payment)?, facts).writes()?)?;
+            return Ok(payment);
         }
-        Err(too_busy())
+        let facts = Facts {
+            total: total.minor,
+            asset: total.asset,
+            exponent: total.exponent,
+            locale: request.locale.chars().take(35).collect(),
+            charges: Vec::new(),
+            change: None,
+            refunds: Vec::new(),
+            cancelled: None,
+        };
+        // Nothing is written before a code is taken: whoever only looks leaves nothing behind.
+        Ok(Self { id: request.payment.clone(), record: Record::new(key(&request.payment)?, facts) })
     }
 
     /// A payment that was begun.

@@ -70,7 +70,12 @@ pub fn go_on(payment: &Payment, input: &[Field], now: OffsetDateTime) -> Result<
         match plan(&payment, code, now) {
             Ok(None) => return Ok(payment.standing()),
             Ok(Some(plan)) if commit(&plan.writes)? => return Ok(plan.payment.standing()),
-            Ok(Some(_)) => payment = Payment::load(&payment.id)?,
+            Ok(Some(_)) => match Payment::load(&payment.id) {
+                Ok(loaded) => payment = loaded,
+                // The code was taken elsewhere meanwhile, and nothing is written of this payment.
+                Err(Error::NotFound) => {}
+                Err(error) => return Err(error),
+            },
             Err(Halt::Refused(refusal)) => return Err(refusal.error(&payment.facts().locale)),
             Err(Halt::Node(error)) => return Err(error),
         }

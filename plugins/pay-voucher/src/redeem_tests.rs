@@ -74,7 +74,10 @@ fn asks_for_a_code_and_takes_it() {
     let code = &codes("4.99 EUR", 1, None)[0];
     let (step, events) = Voucher::begin(request("p", "4.99 EUR", None)).unwrap();
     assert_eq!((label(&step), events.len()), ("Voucher code", 0));
-    let (step, events) = Voucher::advance("p".into(), request("p", "1 EUR", Some(code)).input).unwrap();
+    // Nothing is known of it so far, so the node begins again, with the code.
+    let input = request("p", "4.99 EUR", Some(code)).input;
+    assert!(matches!(Voucher::advance("p".into(), input), Err(Error::NotFound)));
+    let (step, events) = Voucher::begin(request("p", "4.99 EUR", Some(code))).unwrap();
     assert!(matches!(step, Step::Done), "{step:?}");
     assert_eq!(events.len(), 1);
     assert_eq!((events[0].kind, events[0].amount.amount.as_str()), (EventKind::Charged, "499"));
@@ -178,7 +181,8 @@ fn a_unit_of_another_exponent_is_another_unit() {
 #[test]
 fn a_payment_begun_over_one_sum_is_not_gone_on_with_over_another() {
     let _host = fake::Host::install();
-    Voucher::begin(request("p", "5.00 EUR", None)).unwrap();
+    let code = &codes("1.00 EUR", 1, None)[0];
+    Voucher::begin(request("p", "5.00 EUR", Some(code))).unwrap();
     for total in ["5.01 EUR", "5.00 USD"] {
         assert!(matches!(Voucher::begin(request("p", total, None)), Err(Error::Invalid(_))), "{total}");
     }
@@ -237,18 +241,30 @@ fn of_three_callers_with_one_code_one_spends_it_in_every_interleaving() {
         let mut committed = 0;
         for caller in order.iter().copied() {
             match plans.remove(&caller) {
-                None => drop(plans.insert(caller, plan(&Payment::load(&payments[caller].id).unwrap(), code, now()))),
+                None => {
+                    let payment = Payment::load(&payments[caller].id).unwrap_or_else(|_| payments[caller].clone());
+                    plans.insert(caller, plan(&payment, code, now()));
+                }
                 Some(Ok(Some(plan))) => committed += usize::from(commit(&plan.writes).unwrap()),
                 Some(_) => {}
             }
         }
         assert_eq!(committed, 1, "{order:?}");
-        let charged: u64 = ["p", "q"].iter().map(|id| Payment::load(id).unwrap().charged()).sum();
+        let charged: u64 = ["p", "q"].iter().map(|id| Payment::load(id).map_or(0, |payment| payment.charged())).sum();
         assert_eq!(charged, 400, "{order:?}");
         // Whoever lost and asks again learns how things stand.
         let (p, q) = (pay("p", "4.00 EUR", code), pay("q", "4.00 EUR", code));
         assert_eq!(usize::from(p.is_ok()) + usize::from(q.is_ok()), 1, "{order:?}");
     }
+}
+
+#[test]
+fn whoever_only_looks_leaves_nothing_behind() {
+    let _host = fake::Host::install();
+    let begun = request("p", "4.00 EUR", None);
+    let payment = Payment::open(&begun).unwrap();
+    assert!(matches!(go_on(&payment, &[], now()).unwrap().0, Step::Ask(_)));
+    assert!(matches!(Payment::load("p"), Err(Error::NotFound)));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What the visitor owns: files, licences, and the key that it all hangs on.
 
-use fondaco_sdk::{Entitlement, EntitlementState, Response, Work, catalogue, commerce};
+use fondaco_sdk::{Entitlement, EntitlementState, Response, Work, commerce};
 use maud::{Markup, html};
 
 use crate::art;
@@ -77,7 +77,8 @@ fn pager(page: &Page, total: usize, from: usize) -> Markup {
 
 fn item(page: &Page, entitlement: &Entitlement) -> Markup {
     let t = page.t;
-    let work = catalogue::get(&entitlement.work).ok();
+    // As it was bought: the catalogue has the newest release, or none any more.
+    let work = commerce::bought(page.request.session(), &entitlement.id).ok();
     let state = match entitlement.state {
         EntitlementState::Active => None,
         EntitlementState::Suspended => Some(t.right_suspended),
@@ -123,7 +124,6 @@ fn downloads(page: &Page, entitlement: &Entitlement, work: &Work) -> Markup {
         let found = commerce::delivery_url(page.request.session(), &entitlement.id, path).ok();
         found.filter(|url| is_ours(url, &page.brand.base_url))
     };
-    // The catalogue shows the newest release and the right may be to an older one: what is not in it has no address.
     let files: Vec<Delivered> = work
         .files
         .iter()

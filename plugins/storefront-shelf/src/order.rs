@@ -165,6 +165,13 @@ fn view(page: &Page, order: &Order, form: Option<&Form>) -> Response {
             (summary(page, order))
             @if order.state == OrderState::Fulfilled {
                 p { a.button.buy href=(page.link("/library")) { (t.open_library) } }
+                @if let Some(gateway) = &order.gateway {
+                    form method="post" action=(page.link(format!("/orders/{}/pay", encode(&order.id)))) {
+                        (page.csrf())
+                        input type="hidden" name="gateway" value=(gateway);
+                        button.plain type="submit" { (fill(t.pay_again_shown, &[&gateway_name(order, gateway)])) }
+                    }
+                }
             }
             @if payable {
                 @if let Some(form) = form.filter(|f| !f.fields.is_empty()) { (payment_form(page, order, form)) }

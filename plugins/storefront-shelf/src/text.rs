@@ -178,6 +178,7 @@ texts! {
         "Le service de paiement a donné une adresse que cette boutique ne suit pas.";
     pay_present_open: "Open in your wallet", "Ouvrir dans votre portefeuille";
     pay_present_done: "I have paid", "J’ai payé";
+    pay_again_shown: "What {} gave back, such as change", "Ce que {} a rendu, comme la monnaie";
     pay_expires: "Valid until {}", "Valable jusqu’au {}";
     qr_label: "The same as a QR code", "La même chose en QR code";
     wait_title: "One moment", "Un instant";

@@ -91,6 +91,7 @@ pub(crate) fn visitor() -> Arc<Visitor> {
         handle: crate::host::SESSION.into(),
         cookie_hash: [5; 32],
         holder: HolderKey::new(*crate::host::holder(1).public().as_bytes()),
+        own: HolderKey::new(*crate::host::holder(1).public().as_bytes()),
         led_on: Arc::default(),
     })
 }

@@ -78,6 +78,10 @@ pub trait Commerce {
     fn library(&mut self, session: &str) -> Result<Vec<Entitlement>> {
         Ok(Vec::new())
     }
+    /// See [`crate::commerce::bought`].
+    fn bought(&mut self, session: &str, entitlement: &str) -> Result<Work> {
+        Err(Error::NotFound)
+    }
     /// See [`crate::commerce::delivery_url`].
     fn delivery_url(&mut self, session: &str, entitlement: &str, path: &str) -> Result<String> {
         Err(Error::NotFound)
@@ -429,6 +433,7 @@ delegate!(commerce, commerce, {
     pay(session: &str, order: &str, gateway: &str, input: &[Field]) -> Step;
     get_order(session: &str, id: &str) -> crate::commerce::Order;
     library(session: &str) -> Vec<Entitlement>;
+    bought(session: &str, entitlement: &str) -> Work;
     delivery_url(session: &str, entitlement: &str, path: &str) -> String;
     count_purchases(tag: Option<&str>, since: Option<&str>) -> crate::commerce::Purchases;
 });

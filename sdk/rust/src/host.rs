@@ -157,7 +157,7 @@ pub mod peers {
 /// The buyer's side of a sale.
 pub mod commerce {
     pub use crate::bindings::fondaco::plugin::commerce::{Gateway, Order, OrderState, Purchases, SoldBy};
-    use crate::{Entitlement, Field, Result, Step};
+    use crate::{Entitlement, Field, Result, Step, Work};
 
     /// Who sells a work of the catalogue: this shop, or its publisher's elsewhere.
     pub fn seller(work: &str) -> Result<SoldBy> {
@@ -187,6 +187,10 @@ pub mod commerce {
     /// What this session's holder owns.
     pub fn library(session: &str) -> Result<Vec<Entitlement>> {
         super::node::commerce::library(session)
+    }
+    /// The release that a right of the visitor's is to, as it was bought, whatever became of its work since.
+    pub fn bought(session: &str, entitlement: &str) -> Result<Work> {
+        super::node::commerce::bought(session, entitlement)
     }
     /// Where the entitled person's browser fetches a file, or with the path `<path>.licence` its licence.
     pub fn delivery_url(session: &str, entitlement: &str, path: &str) -> Result<String> {

@@ -4,9 +4,11 @@
 use std::sync::LazyLock;
 
 use fondaco_schemas::envelope::Signed;
-use fondaco_schemas::{Deployment, Entitlement, Lock, Manifest, Release, WorkFile};
+use fondaco_schemas::{Deployment, Entitlement, Lock, Manifest, Membership, Release, WorkFile};
 use fondaco_trust::dsse::MANIFEST_TYPE;
-use fondaco_trust::{Bundle, Envelope, Host, KeyPair, TrustStore, pack, sign_bundle, verify, verify_release};
+use fondaco_trust::{
+    Bundle, Envelope, Host, KeyPair, TrustStore, pack, sign_bundle, verify, verify_membership, verify_release,
+};
 
 fn text(data: &[u8]) -> Option<&str> {
     std::str::from_utf8(data).ok()
@@ -124,7 +126,7 @@ pub fn trust_file(data: &[u8]) {
     }
 }
 
-/// A signed release and a signed right: what other nodes send.
+/// A signed release, a signed right and a membership: what other nodes send.
 pub fn envelope(data: &[u8]) {
     if let Ok(signed) = Signed::<Release>::decode(data) {
         assert_eq!(signed.encode(), data, "an envelope has one form");
@@ -133,6 +135,12 @@ pub fn envelope(data: &[u8]) {
     if let Ok(signed) = Signed::<Entitlement>::decode(data) {
         assert_eq!(signed.encode(), data, "an envelope has one form");
         let _ = signed.read();
+    }
+    if let Ok(signed) = Signed::<Membership>::decode(data) {
+        assert_eq!(signed.encode(), data, "an envelope has one form");
+        if let Ok(membership) = signed.read() {
+            let _ = verify_membership(data, signed.key(), &membership.member, 0);
+        }
     }
     let _ = verify_release(data);
 }

@@ -205,6 +205,7 @@ corpus! {
     pays_by_one_reference [73] "the same event fifty times" => Harmless ["nothing granted"] in market;
     pays_for_somebody_else [75] "an event of another buyer's payment" => Harmless ["nothing granted"] in market;
     pays_through_another_gateway [72, 75] "a notification about another gateway's payment" => Harmless ["nothing granted"] in market;
+    gateway_that_never_answers [3, 75] "a gateway that loops when it is asked" => Harmless ["nothing granted", "pending"] in market;
     says_that_it_is_done [75] "done, without a charge" => Harmless ["nothing granted"] in market;
     leads_to_a_script [61] "a redirect to javascript:" => Harmless ["nothing granted", "no such link"] in market;
     leads_off_in_the_clear [61] "a redirect to another site without TLS" => Harmless ["nothing granted", "no such link"] in market;

@@ -227,6 +227,15 @@ pub fn pays_through_another_gateway() -> Result<Outcome> {
     Ok(outcome)
 }
 
+/// The payment is written down before its gateway is asked, so that an answer that is lost can be asked for later.
+pub fn gateway_that_never_answers() -> Result<Outcome> {
+    let shop = Shop::open(&["spins"])?;
+    let mut visitor = Visitor::new(&shop.running.url);
+    // However that is answered.
+    shop.pay(&mut visitor, 0)?;
+    shop.outcome(&mut visitor)
+}
+
 /// The id of the payment that waits, as the stopped node's ledger has it.
 fn open_payment(deployment: &Deployment) -> Result<String> {
     let file = deployment.path().join("data/ledger.db");

@@ -3,6 +3,11 @@
 
 use super::*;
 
+use fondaco_net::{Answered, Config, Net, PeerId, Question};
+use fondaco_schemas::{BlobHash, ChannelEntry, ChannelPage, FileInfo, FileRole, Release, ReleaseId, WorkId, WorkKind};
+use fondaco_trust::KeyPair;
+use fondaco_trust::release::release_id;
+
 fn about(slug: &str, tags: &str) -> String {
     ABOUT.replace("machine-wars", slug).replace("creators", &format!("tags = [{tags}]\ncreators"))
 }
@@ -51,6 +56,10 @@ fn what_is_published_is_at_the_followers_within_seconds_and_whoever_was_down_cat
     ensure!(took < Duration::from_secs(10), "it took {took:?}: it was not heard of, but asked for");
     publisher.deployment.ok(&["unpublish", "first"])?;
     until("the withdrawal", || following.log(), || Ok(works(&follower.deployment)? == ["second"]))?;
+    publisher.publish(&about("first", ""), &[("one.txt", b"one")])?;
+    until("the work that is listed again", || following.log(), both)?;
+    publisher.deployment.ok(&["unpublish", "first"])?;
+    until("the second withdrawal", || following.log(), || Ok(works(&follower.deployment)? == ["second"]))?;
 
     // The follower is killed and misses some; the publisher is killed and counts on from where it was.
     following.kill()?;
@@ -187,5 +196,115 @@ fn mistakes_with_channels_are_named() -> Result<()> {
     let alone = Node::alone()?;
     let output = alone.deployment.run(&["follow", &stranger])?;
     ensure!(output.code == 5 && output.stderr.contains("enabled = true under [network]"), "{output:?}");
+    Ok(())
+}
+
+/// A node that gives pages and releases as they were laid into it.
+struct Publisher {
+    pages: Vec<Vec<u8>>,
+    releases: Vec<Vec<u8>>,
+}
+
+impl fondaco_net::Shelf for Publisher {
+    fn envelope(&self, id: ReleaseId) -> fondaco_net::Future<'_, Option<Vec<u8>>> {
+        Box::pin(std::future::ready(self.releases.iter().find(|r| release_id(r) == id).cloned()))
+    }
+    fn is_public(&self, _: BlobHash) -> fondaco_net::Future<'_, bool> {
+        Box::pin(std::future::ready(false))
+    }
+    fn answer(&self, _: PeerId, question: Question, most_bytes: usize) -> fondaco_net::Future<'_, Answered> {
+        let answer = match question {
+            Question::Channel { .. } => fondaco_net::answer_pages(self.pages.clone(), most_bytes),
+            Question::Releases(ids) => {
+                let wanted = self.releases.iter().filter(|r| ids.contains(&release_id(r))).cloned().collect();
+                fondaco_net::answer_releases(wanted, most_bytes)
+            }
+            _ => Answered::Nothing,
+        };
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+/// A signed work of one file that is nowhere.
+fn signed(key: &KeyPair, slug: &str) -> Result<(ReleaseId, Vec<u8>)> {
+    let file = FileInfo {
+        path: "one.txt".into(),
+        hash: BlobHash::new([5; 32]),
+        size: 10,
+        media_type: "text/plain".into(),
+        role: FileRole::Preview,
+        protection: None,
+        title: None,
+        duration_ms: None,
+    };
+    let release = Release {
+        work: WorkId::new(key.public(), slug)?,
+        sequence: 1,
+        kind: WorkKind::Other,
+        title: slug.into(),
+        creators: vec!["Ada Example".into()],
+        description: String::new(),
+        language: None,
+        tags: Vec::new(),
+        license: None,
+        credits: Vec::new(),
+        published: "2026-01-01T00:00:00Z".into(),
+        files: vec![file],
+        offers: Vec::new(),
+        metadata: "{}".into(),
+        home: None,
+    };
+    Ok(fondaco_trust::release::sign_release(key, &release)?)
+}
+
+/// A page of one change: a work, or none where it was withdrawn.
+fn page(key: &KeyPair, since: u64, number: u64, release: Option<ReleaseId>) -> Result<Vec<u8>> {
+    let entry = ChannelEntry {
+        number,
+        slug: format!("work-{number}"),
+        release: release.unwrap_or(ReleaseId::new([0; 32])),
+        listed: release.is_some(),
+        kind: WorkKind::Other,
+        tags: Vec::new(),
+        size: 10,
+    };
+    let (publisher, entries) = (key.public(), vec![entry]);
+    let page = ChannelPage { publisher, sequence: 1 << 40, since, through: number, time: 1, entries };
+    Ok(fondaco_trust::channel::sign_page(key, &page)?)
+}
+
+/// The works that a follower has of a channel that consists of these.
+fn followed(key: &KeyPair, pages: Vec<Vec<u8>>, releases: Vec<Vec<u8>>) -> Result<Vec<String>> {
+    let (runtime, folder) = (tokio::runtime::Runtime::new()?, tempfile::tempdir()?);
+    let store = fondaco_store::Store::open(folder.path(), fondaco_store::Options::default())?;
+    let config = Config { listen: vec![Config::listen_address("/ip4/127.0.0.1/tcp/0")?], ..Config::default() };
+    let shelf = std::sync::Arc::new(Publisher { pages, releases });
+    let net = runtime.block_on(Net::start(config, &KeyPair::generate()?, store, shelf))?;
+    let address = runtime.block_on(net.addresses())?.pop().context("no address")?;
+    let follower = node("")?;
+    follower.deployment.ok(&["follow", &format!("fondaco:channel/{}?p={address}", key.public())])?;
+    let works = works(&follower.deployment)?;
+    runtime.block_on(net.stop());
+    Ok(works)
+}
+
+#[test]
+fn a_publisher_does_not_fill_a_follower_with_names() -> Result<()> {
+    let key = KeyPair::generate()?;
+    for (before, expected) in [(99_998, vec!["work-99999"]), (100_000, vec![])] {
+        let (id, release) = signed(&key, &format!("work-{}", before + 1))?;
+        let pages = vec![page(&key, 0, before, None)?, page(&key, before, before + 1, Some(id))?];
+        assert_eq!(followed(&key, pages, vec![release])?, expected, "after {before} changes");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_index_names_works_of_its_publisher_and_of_nobody_else() -> Result<()> {
+    let (key, other) = (KeyPair::generate()?, KeyPair::generate()?);
+    let (own, own_release) = signed(&key, "work-1")?;
+    let (foreign, foreign_release) = signed(&other, "work-2")?;
+    let pages = vec![page(&key, 0, 1, Some(own))?, page(&key, 1, 2, Some(foreign))?];
+    assert_eq!(followed(&key, pages, vec![own_release, foreign_release])?, ["work-1"]);
     Ok(())
 }

@@ -117,3 +117,16 @@ async fn a_kill_between_loses_nothing_and_what_is_sent_again_is_counted_once() {
         assert_eq!((one.bytes, one.downloaders), (3 * one.receipts, one.receipts));
     }
 }
+
+#[tokio::test]
+async fn a_downloader_has_so_many_receipts_of_a_release_however_small_they_are() {
+    let (_dir, ledger) = fresh();
+    let (mut body, id, envelope) = release("a", 1, "0.00 EUR");
+    body.files[0].size = 1000;
+    ledger.record_release(&body, id, envelope, START).await.unwrap();
+    let small = (0..100).map(|n| receipt(n, id, 1, 1, 1)).collect();
+    let taken = ledger.take_receipts(small, START).await.unwrap();
+    assert_eq!(taken.iter().filter(|taken| **taken == Taken::New).count(), 64);
+    let another = ledger.take_receipts(vec![receipt(100, id, 1, 2, 1)], START).await.unwrap();
+    assert_eq!(another, [Taken::New], "another has his own");
+}

@@ -24,6 +24,7 @@ enum Kind {
     TooMuch,
     Closes,
     NamesTheWorld,
+    NamesTheHouse,
 }
 
 /// Starts one.
@@ -67,6 +68,11 @@ async fn misbehave(kind: Kind, mut stream: Stream) -> std::io::Result<()> {
             stream.write_all(&vec![0; len as usize]).await?;
         }
         Kind::Closes => {}
+        Kind::NamesTheHouse => {
+            let all = ["/ip4/10.0.0.1/tcp/22", "/ip4/127.0.0.1/tcp/80", "/ip4/198.51.100.1/tcp/1"];
+            let at = PeerAt::new(PeerId::random(), &all.map(|a| a.parse::<Multiaddr>().unwrap()));
+            wire::send(&mut stream, &Answered::Peers(vec![at])).await?;
+        }
         Kind::NamesTheWorld => {
             let at = |i: u32| {
                 let address = format!("/ip4/192.0.{}.{}/tcp/1", i / 256, i % 256);
@@ -171,4 +177,30 @@ async fn a_flood_of_questions_is_refused_then_banned_and_others_are_answered() {
     assert_eq!(status.banned.iter().map(|(peer, _)| *peer).collect::<Vec<_>>(), [flooder.net.peer_id()]);
     assert_eq!(other.net.ask(at.0, at.1, &question(), 1000).await.unwrap(), Answered::Nothing);
     drop(held);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_comes_from_far_away_names_nobody_in_ones_own_network() {
+    let me = libp2p::identity::Keypair::generate_ed25519().public().to_peer_id();
+    // An address in memory is none of a local network.
+    let (transport, _client) = crate::memory::transport(me);
+    let (inbound, mut streams) = mpsc::channel::<Inbound>(64);
+    let asked = Streams::new(ASK, Vec::new(), 64, inbound);
+    let mut swarm = libp2p::Swarm::new(transport, asked, me, libp2p::swarm::Config::with_tokio_executor());
+    let at: Multiaddr = "/memory/73001".parse().unwrap();
+    swarm.listen_on(at.clone()).unwrap();
+    tokio::spawn(async move {
+        loop {
+            swarm.select_next_some().await;
+        }
+    });
+    tokio::spawn(async move {
+        while let Some(inbound) = streams.recv().await {
+            tokio::spawn(async move { misbehave(Kind::NamesTheHouse, inbound.stream).await });
+        }
+    });
+    let asker = Node::new(Config { transport: crate::Transport::Memory, ..config("") }).await;
+    let told = asker.net.sharers(fondaco_schemas::ReleaseId::new([1; 32]), (me, vec![at])).await.unwrap();
+    let addresses: Vec<String> = told.iter().flat_map(|(_, all)| all).map(ToString::to_string).collect();
+    assert_eq!(addresses, ["/ip4/198.51.100.1/tcp/1"]);
 }

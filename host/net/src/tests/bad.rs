@@ -1,6 +1,7 @@
 //! Nodes that lie, stall and flood. Each kind is one that the fetch must survive, and the store must never see.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use fondaco_schemas::BlobHash;
@@ -10,6 +11,7 @@ use libp2p::swarm::{Stream, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, SwarmBuilder, tcp, tls, yamux};
 use tokio::sync::mpsc;
 
+use super::finding::until;
 use super::{Node, TCP, config, data};
 use crate::streams::{Inbound, Streams};
 use crate::wire::{self, Answer, Request, Run};
@@ -98,6 +100,11 @@ async fn bad_with(kind: Kind, blob_of: impl Fn(BlobHash) -> Blob + Clone + Send 
 async fn misbehave(kind: Kind, mut stream: Stream, blob_of: impl Fn(BlobHash) -> Blob) -> std::io::Result<()> {
     while let Some(request) = wire::receive::<Request>(&mut stream).await? {
         let Request::Groups(hash, runs) = request else {
+            if kind == Kind::PromisesMore {
+                let most = fondaco_schemas::envelope::MAX_ENVELOPE_BYTES as u64;
+                wire::send(&mut stream, &Answer::Bytes(most + 1)).await?;
+                return std::future::pending().await;
+            }
             stream.write_all(&data(500, 7)).await?;
             return stream.close().await;
         };
@@ -415,4 +422,152 @@ async fn sockets_that_nobody_reads_do_not_fill_the_memory() {
     // 384 MiB are asked for. Sixteen answers at once have a buffer of 1 MiB each, and as much again lies in windows.
     let grown = resident_mib().saturating_sub(before);
     assert!(grown < 96, "{grown} MiB for sixteen streams that nobody reads");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn above_its_memory_a_node_takes_no_new_connection() {
+    // No process is that small.
+    let limits = Limits { memory_bytes: 1 << 20, ..Limits::default() };
+    let full = Node::new(Config { limits, ..config(TCP) }).await;
+    let (peer, addresses) = full.address().await;
+    let other = Node::at("").await;
+    let error = other.net.connect(peer, addresses).await.unwrap_err();
+    assert!(matches!(error, Error::Dial { .. }), "{error}");
+    assert!(full.net.status().await.unwrap().peers.is_empty());
+}
+
+/// Nodes that do nothing but dial, each so often with the same key. Answers their ids, and counts connections that ended.
+fn dialling(to: &(PeerId, Vec<Multiaddr>), keys: usize, dials: usize) -> (Vec<PeerId>, Arc<AtomicUsize>) {
+    use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+    let (mut ids, ended) = (Vec::new(), Arc::new(AtomicUsize::new(0)));
+    for _ in 0..keys {
+        let mut swarm = SwarmBuilder::with_new_identity()
+            .with_tokio()
+            .with_tcp(tcp::Config::default().nodelay(true), tls::Config::new, yamux::Config::default)
+            .unwrap()
+            .with_behaviour(|_| libp2p::swarm::dummy::Behaviour)
+            .unwrap()
+            .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(Duration::from_mins(1)))
+            .build();
+        ids.push(*swarm.local_peer_id());
+        for _ in 0..dials {
+            let dial = DialOpts::peer_id(to.0).condition(PeerCondition::Always).addresses(to.1.clone()).build();
+            swarm.dial(dial).unwrap();
+        }
+        let ended = Arc::clone(&ended);
+        tokio::spawn(async move {
+            loop {
+                let event = swarm.select_next_some().await;
+                if matches!(event, SwarmEvent::ConnectionClosed { .. } | SwarmEvent::OutgoingConnectionError { .. }) {
+                    ended.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+    }
+    (ids, ended)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_has_five_connections_and_all_together_have_so_many() {
+    let node = Node::at(TCP).await;
+    let (ids, ended) = dialling(&node.address().await, 1, 12);
+    until("seven of twelve are cut", async || ended.load(Ordering::Relaxed) >= 7).await;
+    let peers = node.net.status().await.unwrap().peers;
+    assert_eq!(peers.iter().filter(|peer| peer.id == ids[0]).count(), 5);
+
+    let limits = Limits { connections: 8, ..Limits::default() };
+    let node = Node::new(Config { limits, ..config(TCP) }).await;
+    let (_, ended) = dialling(&node.address().await, 12, 1);
+    // One of eight is for those that this node dials.
+    until("five of twelve are cut", async || ended.load(Ordering::Relaxed) >= 5).await;
+    assert_eq!(node.net.status().await.unwrap().peers.len(), 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_handshakes_are_under_way_and_no_more() {
+    use tokio::io::AsyncReadExt as _;
+    let node = Node::at(TCP).await;
+    let port = node.address().await.1[0].to_string().rsplit('/').next().unwrap().parse::<u16>().unwrap();
+    let ended = Arc::new(AtomicUsize::new(0));
+    let begin = Instant::now();
+    for _ in 0..100 {
+        let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let ended = Arc::clone(&ended);
+        tokio::spawn(async move {
+            while socket.read(&mut [0; 64]).await.is_ok_and(|n| n > 0) {}
+            ended.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+    // Those that were let in have ten seconds to say something.
+    while ended.load(Ordering::Relaxed) < 36 {
+        assert!(begin.elapsed() < Duration::from_secs(7), "{} of 100 were refused", ended.load(Ordering::Relaxed));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_does_not_even_promise_is_given_up_in_its_time() {
+    let owner = Node::at("").await;
+    let want = owner.add(&data(2 << 20, 2));
+    let mute = bad(Kind::SaysNothing, owner.store.get(want.hash).unwrap()).await;
+    let buyer = Node::at("").await;
+    let fetch = buyer.net.fetch(vec![want], None, vec![mute]);
+    let done = tokio::time::timeout(Duration::from_secs(10), fetch.done()).await.expect("it is waited for without end");
+    assert!(matches!(done, Err(Error::NoSource { .. })), "{done:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_groups_are_given_at_once_and_no_more() {
+    let node = Node::at(TCP).await;
+    let want = node.add(&data(5 << 20, 1));
+    let (peer, addresses) = node.address().await;
+    let asker = Node::at("").await;
+    asker.net.connect(peer, addresses).await.unwrap();
+    for (groups, is_given) in [(256, true), (257, false)] {
+        let mut stream = asker.net.open(peer).await.unwrap();
+        wire::send(&mut stream, &Request::Groups(want.hash, vec![Run(0, groups)])).await.unwrap();
+        let answer = wire::receive::<Answer>(&mut stream).await;
+        assert_eq!(matches!(answer, Ok(Some(Answer::Bytes(_)))), is_given, "{groups}: {answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_is_the_one_that_was_asked_for_and_signed_or_none() {
+    let giver = Node::at(TCP).await;
+    let ((one, _), (two, _)) = (giver.publish(&[b"one"]), giver.publish(&[b"two"]));
+    let at = vec![giver.address().await];
+    let buyer = Node::at("").await;
+    // Under its own id, and the signature is not the publisher's.
+    let another = giver.given.releases.lock().unwrap()[&two].clone();
+    let mut forged = another.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    let id = fondaco_trust::release::release_id(&forged);
+    giver.given.releases.lock().unwrap().insert(id, forged);
+    let error = buyer.net.release(id, &at).await.unwrap_err().to_string();
+    assert!(error.contains("is refused"), "{error}");
+    // Signed, and another. Whoever gives that again and again is banned.
+    giver.given.releases.lock().unwrap().insert(one, another);
+    let error = buyer.net.release(one, &at).await.unwrap_err().to_string();
+    assert!(error.contains("it sent another release"), "{error}");
+    for _ in 0..2 {
+        assert!(buyer.net.release(one, &at).await.is_err());
+    }
+    until("it is banned", async || buyer.net.status().await.unwrap().banned.len() == 1).await;
+    // No room is made for what a peer only promises.
+    let owner = Node::at("").await;
+    let blob = owner.store.get(owner.add(&data(10, 1)).hash).unwrap();
+    let boaster = vec![bad(Kind::PromisesMore, blob).await];
+    let error = buyer.net.release(two, &boaster).await.unwrap_err().to_string();
+    assert!(error.contains("more than a release can have"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_has_so_many_sources_however_many_are_named() {
+    let want = Node::at("").await.add(&data(100, 1));
+    let buyer = Node::at("").await;
+    let named = (0..300).map(|_| (PeerId::random(), Vec::new())).collect();
+    let fetch = buyer.net.fetch(vec![want], None, named);
+    // All were taken in before the first is tried.
+    until("some are tried", async || fetch.sources().iter().any(|s| s.state != SourceState::Waiting)).await;
+    assert_eq!(fetch.sources().len(), 256);
 }

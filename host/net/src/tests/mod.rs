@@ -5,6 +5,7 @@ mod ask;
 mod bad;
 mod channels;
 mod finding;
+mod members;
 mod reached;
 mod reading;
 mod search;

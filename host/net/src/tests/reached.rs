@@ -10,14 +10,14 @@ use super::{Node, TCP, config, data};
 use crate::{Config, RelayLimits, Role, Standing, Tested, Transport};
 
 /// A relay that says where it is.
-async fn relay(given: Config) -> (Node, (PeerId, Multiaddr)) {
+pub(super) async fn relay(given: Config) -> (Node, (PeerId, Multiaddr)) {
     let node = Node::new(Config { role: Role::Relay, announce: given.listen.clone(), ..given }).await;
     let (id, at) = node.address().await;
     (node, (id, at[0].clone()))
 }
 
 /// A port that is free now.
-fn free() -> Multiaddr {
+pub(super) fn free() -> Multiaddr {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap()
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use fondaco_store::Decoder;
 
 use super::{Node, QUIC, TCP, config, data, wants};
+use crate::wire::{self, Answer, Request, Run};
 use crate::{Config, Error, Limits, SourceState};
 
 /// Takes the first groups of a blob into another store, as if a fetch had come so far.
@@ -213,4 +214,22 @@ async fn much_is_carried_over_tcp_and_where_that_leads_nowhere_over_what_there_i
         assert_eq!(ways(&buyer).await, [false], "{wrong}");
         assert_eq!(stranger.net.status().await.unwrap().sent_bytes, 0);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_what_is_sold_here_nothing_is_given_though_another_release_that_names_it_is_fetched() {
+    let seller = Node::at(TCP).await;
+    let sold = seller.add(&data(50_000, 4));
+    seller.given.private.lock().unwrap().insert(sold.hash);
+    let _passing = seller.net.pass_on(vec![sold.hash]);
+    let (peer, addresses) = seller.address().await;
+    let taker = Node::at("").await;
+    taker.net.connect(peer, addresses).await.unwrap();
+    for request in [Request::Groups(sold.hash, vec![Run(0, 1)]), Request::Outboard(sold.hash)] {
+        let mut stream = taker.net.open(peer).await.unwrap();
+        wire::send(&mut stream, &request).await.unwrap();
+        let answer = wire::receive::<Answer>(&mut stream).await.unwrap();
+        assert_eq!(answer, Some(Answer::NotHere(Vec::new())), "{request:?}");
+    }
+    assert_eq!(seller.net.status().await.unwrap().sent_bytes, 0);
 }

@@ -18,6 +18,8 @@ struct Site {
     files: Mutex<HashMap<String, Vec<u8>>>,
     /// Answers as if there were no ranges.
     no_ranges: bool,
+    /// Says that it sends other bytes than it was asked for.
+    shifts: bool,
     sent: AtomicU64,
 }
 
@@ -53,7 +55,8 @@ impl Site {
             Some(range) => {
                 let (from, to) = range.split_once('-').unwrap();
                 let (from, to): (usize, usize) = (from.parse().unwrap(), to.parse().unwrap());
-                let head = format!("206 Partial Content\r\ncontent-range: bytes {from}-{to}/{}", bytes.len());
+                let said = from + usize::from(self.shifts);
+                let head = format!("206 Partial Content\r\ncontent-range: bytes {said}-{to}/{}", bytes.len());
                 (head, &bytes[from..=to])
             }
             None => ("200 OK".to_owned(), &bytes[..]),
@@ -207,4 +210,29 @@ async fn what_cannot_be_asked_says_why() {
     for bad in ["ftp://a.example/", "a.example/x", "https://a.example/{hash", "https://a.example/ x"] {
         assert!(WebSeed::new(bad).is_err(), "{bad}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_answers_with_another_range_is_dropped_before_it_is_read() {
+    let owner = Node::at("").await;
+    let bytes = data(3 << 20, 1);
+    let want = owner.add(&bytes);
+    let site = Arc::new(Site { shifts: true, ..Site::default() });
+    site.put("/one.bin", &bytes);
+    let tree = outboard(&owner, &want);
+    site.put("/one.bin.obao4", &tree);
+    let seed = WebSeed::new(&format!("{}/one.bin", site.serve())).unwrap();
+    let buyer = Node::at("").await;
+    let fetch = buyer.net.fetch(vec![want], KEY, Vec::new());
+    fetch.add_web_seed(seed, web(Reach::Private));
+    let begin = std::time::Instant::now();
+    let why = loop {
+        if let Some(SourceState::Out(why)) = fetch.sources().first().map(|source| source.state.clone()) {
+            break why;
+        }
+        assert!(begin.elapsed() < std::time::Duration::from_secs(20), "{:?}", fetch.sources());
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    };
+    assert!(why.contains("other bytes than were asked for"), "{why}");
+    assert_eq!(fetch.bytes(), 0);
 }

@@ -188,6 +188,8 @@ async fn remove(node: &Node, channel: PublicKey, json: bool, out: &Out) -> Done 
             "the channel {channel} is not mirrored; `fondaco mirror --list` lists those that are"
         )));
     };
+    let turn = node.channels.turn(channel);
+    let _turn = turn.lock().await;
     node.channels.edit(|all| {
         all.iter_mut().filter(|f| f.channel == channel).for_each(|f| f.mirror = None);
         Ok(())

@@ -32,6 +32,9 @@ pub async fn check(folder: &Folder, deep: bool, json: bool, out: &Out) -> Done {
         }
         wrong.extend(Theme::read(folder.path(), &deployment.brand).1);
         wrong.extend(crate::swarm::config(deployment, &folder.data(deployment)).err().map(|fail| fail.text));
+        if deployment.network.enabled {
+            wrong.extend(crate::membership::own(folder, deployment).err().map(|fail| fail.text));
+        }
         if deployment.shop.storefront.is_none() && lock.plugins.is_empty() {
             out.note("no plugin is installed yet: `fondaco plugin install <bundle>`");
         }

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use fondaco_net::{Nat, Net, Reachability, Skew, Standing, Status, Tested};
 use fondaco_schemas::Deployment;
+use fondaco_trust::membership::when;
 use serde::Serialize;
 
 use crate::fail::{Done, Fail};
+use crate::membership;
 use crate::node::Node;
 use crate::out::Out;
 
@@ -55,6 +57,11 @@ pub async fn doctor(node: &Node, patience: Duration, json: bool, out: &Out) -> D
              it listens",
         ));
     }
+    let membership = membership(node);
+    if membership.as_ref().is_some_and(|found| found.grade == Grade::Bad) && node.swarm.get().is_none() {
+        // Without it the node does not become part of the swarm, and nothing else can be looked at.
+        return tell(membership.as_slice(), json, out);
+    }
     let examined = if let Some(net) = node.swarm.get() {
         examine(net, patience).await?
     } else {
@@ -63,8 +70,12 @@ pub async fn doctor(node: &Node, patience: Duration, json: bool, out: &Out) -> D
         net.stop().await;
         examined?
     };
-    let findings = findings(&node.deployment, &examined);
-    for finding in &findings {
+    let findings: Vec<Finding> = membership.into_iter().chain(findings(&node.deployment, &examined)).collect();
+    tell(&findings, json, out)
+}
+
+fn tell(findings: &[Finding], json: bool, out: &Out) -> Done {
+    for finding in findings {
         out.result(
             json,
             || serde_json::to_value(finding).unwrap_or_default(),
@@ -83,6 +94,26 @@ pub async fn doctor(node: &Node, patience: Duration, json: bool, out: &Out) -> D
         0 => Ok(()),
         1 => Err(Fail::failed("one thing does not work; it is said above what to do")),
         n => Err(Fail::failed(format!("{n} things do not work; it is said above what to do"))),
+    }
+}
+
+/// The membership of a private network, where there is one.
+fn membership(node: &Node) -> Option<Finding> {
+    let what = "membership";
+    match membership::own(&node.folder, &node.deployment) {
+        Ok(own) => own.map(|own| {
+            let left = own.not_after().saturating_sub(membership::now()) / (24 * 3600);
+            let name = own.name().map(|name| format!("as {name:?} ")).unwrap_or_default();
+            let found = format!("a member {name}until {}, for {left} more days", when(own.not_after()));
+            let soon = left < membership::SOON_DAYS;
+            let advice = "have whoever keeps the key of authority = \"…\" sign another token (`fondaco net invite`), put it in \
+                          place (`fondaco net join`) and restart the node";
+            finding(what, if soon { Grade::Hint } else { Grade::Good }, found, soon.then_some(advice))
+        }),
+        Err(fail) => {
+            let (why, advice) = fail.text.split_once("; ").unwrap_or((&fail.text, "see `fondaco check`"));
+            Some(finding(what, Grade::Bad, why, Some(advice)))
+        }
     }
 }
 

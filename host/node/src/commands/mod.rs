@@ -7,6 +7,7 @@ mod doctor;
 mod find;
 mod init;
 mod keys;
+mod membership;
 mod offers;
 mod open;
 mod plugin;
@@ -23,6 +24,7 @@ use crate::out::Out;
 pub use check::check;
 pub use init::init;
 pub use keys::{key, trust};
+pub use membership::{invite, join};
 pub use offers::ask;
 pub use open::open;
 pub use plugin::{absolute, consent, verify_offline};
@@ -45,6 +47,8 @@ pub async fn run(node: &Node, command: NodeCommand, json: bool, out: &Out) -> Do
         NodeCommand::Peers { work: None } => swarm::peers(node, json, out).await,
         NodeCommand::Peers { work: Some(work) } => swarm::sharers(node, &work, json, out).await,
         NodeCommand::Net(Network::Doctor { wait }) => doctor::doctor(node, wait.duration(), json, out).await,
+        NodeCommand::Net(Network::Invite(args)) => invite(&args, json, out),
+        NodeCommand::Net(Network::Join { token }) => join(&node.folder, &token, json, out),
         NodeCommand::Receipts { limit } => crate::receipts::show(node, limit, json, out).await,
         NodeCommand::Orders { limit } => works::orders(node, limit, json, out).await,
         NodeCommand::Plugin(args) => plugin::run(node, args, json, out).await,

@@ -1,8 +1,6 @@
 //! The swarm, as its operator sees it: who is there, and fetching what others have.
 
-use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use fondaco_schemas::Link;
 
@@ -58,51 +56,37 @@ pub async fn peers(node: &Node, json: bool, out: &Out) -> Done {
     Ok(())
 }
 
-/// How long the hash table is asked who has a work.
-const ASKING: Duration = Duration::from_secs(5);
-
 /// Who shares a work: those that the hash table names, and those with whom it was exchanged since the node's start.
 pub async fn sharers(node: &Node, work: &str, json: bool, out: &Out) -> Done {
     let net = node.net().await?;
     let work = commands::works::find(node, work).await?;
-    let release = work.release_id;
-    let blobs: Vec<_> = work.release.files.iter().map(|file| file.hash).collect();
-    let moved = net.exchanged(release, &blobs);
-    let connected: HashSet<_> = net.status().await?.peers.iter().map(|peer| peer.id).collect();
-    let mut all: BTreeMap<_, _> =
-        net.providers(release, ASKING).await.into_iter().map(|(peer, addresses)| (peer, Some(addresses))).collect();
-    for peer in moved.keys() {
-        all.entry(*peer).or_insert(None);
-    }
+    let sharing = swarm::sharing(net, &work).await?;
+    let page = node.market.desk_address(&format!("swarm/{}", sharing.release));
     out.result(
         json,
         || {
-            let (sent, received) = moved.values().fold((0_u64, 0_u64), |sum, one| (sum.0 + one.0, sum.1 + one.1));
             serde_json::json!({
-                "work": work.release.work, "release": release, "sharers": all.len(), "sent-bytes": sent,
-                "received-bytes": received,
+                "work": sharing.work, "release": sharing.release, "sharers": sharing.sharers.len(),
+                "sent-bytes": sharing.sent_bytes, "received-bytes": sharing.received_bytes, "page": page,
             })
         },
-        || format!("{}: {} nodes share it or did", work.release.title, all.len()),
+        || format!("{}: {} nodes share it or did", sharing.title, sharing.sharers.len()),
     );
-    for (peer, announces) in all {
-        let (sent, received) = moved.get(&peer).copied().unwrap_or_default();
-        let (me, here) = (peer == net.peer_id(), connected.contains(&peer));
+    for one in &sharing.sharers {
         out.result(
             json,
+            || serde_json::to_value(one).unwrap_or_default(),
             || {
-                let addresses: Vec<String> = announces.iter().flatten().map(ToString::to_string).collect();
-                serde_json::json!({
-                    "peer": peer.to_string(), "this-node": me, "announces": announces.is_some(), "connected": here,
-                    "addresses": addresses, "sent-bytes": sent, "received-bytes": received,
-                })
-            },
-            || {
-                let states = [(me, "this node"), (announces.is_some(), "announces it"), (here, "connected")];
+                let states =
+                    [(one.this_node, "this node"), (one.announces, "announces it"), (one.connected, "connected")];
                 let states: Vec<&str> = states.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
-                format!("{peer}  sent {sent} bytes, received {received} bytes  {}", states.join(", "))
+                let (sent, received) = (one.sent_bytes, one.received_bytes);
+                format!("{}  sent {sent} bytes, received {received} bytes  {}", one.peer, states.join(", "))
             },
         );
+    }
+    if !json {
+        out.note(format!("the same as a page, for an hour, while `fondaco up` runs: {page}"));
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use fondaco_gateway::{Gateway, Limits};
+use fondaco_ledger::ClockBack;
 use fondaco_schemas::Deployment;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -15,7 +16,7 @@ use crate::folder::Folder;
 use crate::node::Node;
 use crate::out::Out;
 use crate::plugins;
-use crate::{following, mirroring, receipts, swarm};
+use crate::{following, membership, mirroring, receipts, swarm};
 
 /// How long each part may take to stop; the gateway drains within less.
 const STOPPING: std::time::Duration = std::time::Duration::from_secs(15);
@@ -24,12 +25,16 @@ const STOPPING: std::time::Duration = std::time::Duration::from_secs(15);
 pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
     let deployment = folder.deployment()?;
     swarm::config(&deployment, &folder.data(&deployment))?;
+    if deployment.network.enabled {
+        membership::own(&folder, &deployment)?;
+    }
     let address = args.listen.unwrap_or(deployment.gateway.listen);
     // The port is taken before the data is opened: a second node on the same port harms nothing and says so at once.
     let listener = Gateway::bind(address).await.map_err(Fail::unavailable)?;
     let bound = listener.local_addr().map_err(Fail::failed)?;
     let base_url = deployment.brand.base_url.is_none().then(|| format!("http://{bound}"));
-    let node = Arc::new(Node::open(folder, base_url).await?);
+    let clock_back = if args.clock_was_wrong { ClockBack::Accept } else { ClockBack::Refuse };
+    let node = Arc::new(Node::open_after(folder, base_url, clock_back).await?);
     let socket = control::listen(&node.folder.socket(&node.deployment))?;
     let gateway = Gateway::new(listener, node.market.clone(), limits(&node.deployment));
     let url = node.market.base_url().to_owned();
@@ -39,7 +44,9 @@ pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
         node.market.set_bringer(Some(Arc::new(fetches::FromSwarm { fetches, net, web, market })));
     }
     let gateway = match node.swarm.get().cloned() {
-        Some(net) => gateway.with_metrics(swarm::metrics(net)),
+        Some(net) => {
+            gateway.with_metrics(swarm::metrics(net.clone())).with_swarm(swarm::ask_sharing(node.market.clone(), net))
+        }
         None => gateway,
     };
     let stopped = node.stopping.subscribe();
@@ -150,6 +157,7 @@ fn limits(deployment: &Deployment) -> Limits {
         // One clock for both: a connection is idle until the next request's headers have come.
         header_time: given.header_time.duration().max(given.idle.duration().min(given.header_time.duration() * 2)),
         body_time: given.body_time.duration(),
+        write_stall: given.stall.duration(),
         ..Limits::default()
     }
 }

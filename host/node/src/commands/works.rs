@@ -245,6 +245,8 @@ pub async fn orders(node: &Node, limit: u32, json: bool, out: &Out) -> Done {
     for order in &orders {
         let due = &order.balance.due;
         let note = if due.is_zero() { String::new() } else { format!(", {due} due") };
+        let over = &order.balance.over;
+        let note = if over.is_zero() { note } else { format!("{note}, {over} too much") };
         let gateway = order.gateway.as_deref().unwrap_or("-");
         out.result(
             json,

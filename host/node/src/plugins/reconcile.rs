@@ -29,6 +29,8 @@ pub struct Memory {
     drops: drops::Seen,
     /// The trust that was applied last, and when.
     trust: Option<(TrustStore, Instant)>,
+    /// Something was being installed when it was looked last.
+    missed: bool,
     /// What was said last about each file.
     told: BTreeMap<&'static str, String>,
 }
@@ -77,16 +79,23 @@ pub async fn load_all(node: &Node) -> Done {
 
 /// Brings everything after the files; true: something was still being written, so look again soon.
 pub async fn reconcile(node: &Node, memory: &mut Memory) -> bool {
-    let _one = node.installing.lock().await;
+    // Whoever installs holds this as long as a compiler takes; what is revoked does not wait for that.
+    let one = node.installing.try_lock();
     let trust = memory.good("trust.toml", node.trust().await);
     let deployment = memory.good("fondaco.toml", node.folder.deployment());
     let lock = memory.good("fondaco.lock", node.folder.lock());
+    // What was taken in meanwhile was verified by the trust of then.
+    let again = one.is_ok() && std::mem::take(&mut memory.missed);
     if let Some(trust) = &trust
-        && memory.trust.as_ref().is_none_or(|(last, at)| last != trust || at.elapsed() >= TRUST)
+        && (again || memory.trust.as_ref().is_none_or(|(last, at)| last != trust || at.elapsed() >= TRUST))
     {
         stop_untrusted(node, trust).await;
         memory.trust = Some((trust.clone(), Instant::now()));
     }
+    let Ok(_one) = one else {
+        memory.missed = true;
+        return true;
+    };
     if let Some(deployment) = &deployment {
         looks(node, deployment, memory);
         let fixed = fixed(&node.deployment, deployment).join(", ");
@@ -103,6 +112,9 @@ async fn stop_untrusted(node: &Node, trust: &TrustStore) {
     for (id, place) in node.places.all() {
         let (bytes, version) = (place.verified.bytes().to_vec(), place.verified.manifest.version.clone());
         let Err(refusal) = verify_bytes(bytes, trust, |_| Some(version)) else { continue };
+        if !node.places.get(&id).is_some_and(|now| now.plugin.is(&place.plugin)) {
+            continue;
+        }
         let why = chain(&refusal);
         tracing::error!(plugin = %place.plugin.who(), "stopped: {why}");
         let (bundle, config) = (place.verified.bundle_hash, place.config);
@@ -135,9 +147,13 @@ async fn plugins(node: &Node, trust: &TrustStore, deployment: &Deployment, lock:
             _ => {}
         }
         let changed = runs.as_ref().map(|place| (place.config.enabled, place.config.grant.clone()));
-        if let Err(fail) = apply_once(node, trust, id, locked, &config).await {
-            tracing::error!(plugin = %id, version = %locked.version, "{fail}");
-            continue;
+        match apply_once(node, trust, id, locked, &config).await {
+            Ok(true) => {}
+            Ok(false) => continue,
+            Err(fail) => {
+                tracing::error!(plugin = %id, version = %locked.version, "{fail}");
+                continue;
+            }
         }
         // Decisions that came by the file stand in the log as those that came by a command.
         let act = match changed {
@@ -156,22 +172,22 @@ async fn plugins(node: &Node, trust: &TrustStore, deployment: &Deployment, lock:
     }
 }
 
-/// As [`apply`], but what failed is not tried again before something changed.
+/// As [`apply`], but what failed is not tried again before something changed; false: it was not tried.
 async fn apply_once(
     node: &Node,
     trust: &TrustStore,
     id: &PluginId,
     locked: &LockedPlugin,
     config: &PluginConfig,
-) -> Done {
+) -> Done<bool> {
     let before = node.places.failure(id);
     if let Some(before) = before.filter(|f| f.bundle == locked.bundle && f.config == *config) {
         // What did not verify may do so now: trust comes back, a file is laid where it should be. All else is the same.
         if !before.unverified || verify_locked(&node.folder, trust, id, locked).is_err() {
-            return Ok(());
+            return Ok(false);
         }
     }
-    apply(node, trust, id, locked, config).await
+    apply(node, trust, id, locked, config).await.map(|()| true)
 }
 
 /// Brings one plugin after the files. Where that fails, what runs goes on, unless it may run no longer.
@@ -198,8 +214,10 @@ pub async fn apply(
             Ok(())
         }
         Err(fail) => {
+            // A plugin cannot keep what was taken from it by failing its trial without it.
             if let Some(runs) = node.places.get(id)
-                && start::may_run(&runs.verified.manifest, config).is_err()
+                && (start::may_run(&runs.verified.manifest, config).is_err()
+                    || start::takes_away(&runs.verified.manifest.capabilities, &runs.config, config))
             {
                 take_out(node, id, DRAIN);
             }

@@ -7,12 +7,15 @@ use std::sync::Arc;
 use fondaco_market::{Installed, Lending};
 use fondaco_runtime::{Grants as Links, Limits, Services, Spec, Who};
 use fondaco_schemas::deployment::Plugin as PluginConfig;
-use fondaco_schemas::{Capability, Manifest};
+use fondaco_schemas::{Capability, Grant, Manifest, Requested};
 use fondaco_trust::Verified;
 
 use crate::fail::{Done, Fail};
 use crate::node::{Node, secrets};
 use crate::outbound;
+
+/// The longest schema of settings, in bytes.
+const MAX_SCHEMA: usize = 32 << 10;
 
 /// A plugin that was tried and can be put in its place.
 pub struct Ready {
@@ -80,6 +83,26 @@ pub fn spec(manifest: &Manifest, component: Vec<u8>, config: &PluginConfig, serv
     }
 }
 
+/// Does fondaco.toml take something from a plugin that runs: a right, a part of one, or what it may use?
+pub fn takes_away(asks: &Requested, had: &PluginConfig, config: &PluginConfig) -> bool {
+    let (has, now) = (asks.effective(&had.grant), asks.effective(&config.grant));
+    let is_less =
+        |(capability, grant): (&Capability, &Grant)| now.0.get(capability).is_none_or(|now| now.quota < grant.quota);
+    now.and(&has) != now || has.0.iter().any(is_less) || had.limits != config.limits || had.secrets != config.secrets
+}
+
+/// Does a schema refer to schemas? Such a one may lead back to itself, and its check would end with the node's stack.
+fn refers(schema: &serde_json::Value) -> bool {
+    use serde_json::Value::{Array, Object};
+    match schema {
+        Object(map) => map
+            .iter()
+            .any(|(key, value)| matches!(key.as_str(), "$ref" | "$dynamicRef" | "$recursiveRef") || refers(value)),
+        Array(list) => list.iter().any(refers),
+        _ => false,
+    }
+}
+
 /// The settings as JSON, checked against the schema in the bundle; every mistake is named.
 fn check_settings(verified: &Verified, config: &PluginConfig) -> Done<String> {
     let manifest = &verified.manifest;
@@ -90,9 +113,19 @@ fn check_settings(verified: &Verified, config: &PluginConfig) -> Done<String> {
         None => return Err(refused("it has no settings, and fondaco.toml sets some".into())),
         Some(schema) => {
             let bytes = verified.file(schema.schema.as_str()).unwrap_or_default();
-            let schema = serde_json::from_slice(bytes).map_err(|e| refused(format!("its settings schema: {e}")))?;
-            let validator =
-                jsonschema::validator_for(&schema).map_err(|e| refused(format!("its settings schema: {e}")))?;
+            if bytes.len() > MAX_SCHEMA {
+                return Err(refused(format!("its settings schema has more than {MAX_SCHEMA} bytes")));
+            }
+            let schema: serde_json::Value =
+                serde_json::from_slice(bytes).map_err(|e| refused(format!("its settings schema: {e}")))?;
+            if refers(&schema) {
+                return Err(refused("its settings schema uses $ref: its author must write the parts out".into()));
+            }
+            let patterns = jsonschema::PatternOptions::regex().size_limit(128 << 10);
+            let validator = jsonschema::options()
+                .with_pattern_options(patterns)
+                .build(&schema)
+                .map_err(|e| refused(format!("its settings schema: {e}")))?;
             let mistakes: Vec<String> =
                 validator.iter_errors(&settings).map(|e| format!("settings{}: {e}", e.instance_path)).collect();
             if !mistakes.is_empty() {
@@ -101,4 +134,39 @@ fn check_settings(verified: &Verified, config: &PluginConfig) -> Done<String> {
         }
     }
     Ok(settings.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use fondaco_schemas::Ask;
+
+    use super::*;
+
+    #[test]
+    fn a_schema_that_leads_back_to_itself_is_seen() {
+        assert!(refers(&serde_json::json!({ "allOf": [{ "$ref": "#" }] })));
+        assert!(refers(&serde_json::json!({ "properties": { "a": { "$dynamicRef": "#x" } } })));
+        assert!(!refers(&serde_json::json!({ "properties": { "ref": { "type": "string" } } })));
+    }
+
+    #[test]
+    fn what_is_taken_from_a_plugin_is_seen() {
+        let hosts =
+            |all: &[&str]| all.iter().map(|host| format!("https://{host}").parse().unwrap()).collect::<Vec<_>>();
+        let ask = Ask { optional: true, hosts: hosts(&["a.example", "b.example"]), ..Ask::default() };
+        let asks = Requested([(Capability::Http, ask)].into());
+        let with = |all: &[&str], quota: Option<u64>| {
+            let grant =
+                Grant { hosts: hosts(all), quota: quota.map(fondaco_schemas::ByteSize::bytes), ..Grant::default() };
+            let mut config = PluginConfig::default();
+            config.grant.0.insert(Capability::Http, grant);
+            config
+        };
+        let had = with(&["a.example", "b.example"], None);
+        assert!(!takes_away(&asks, &had, &had));
+        assert!(!takes_away(&asks, &with(&["a.example"], None), &had), "it is given more");
+        assert!(takes_away(&asks, &had, &with(&["a.example"], None)));
+        assert!(takes_away(&asks, &had, &with(&["a.example", "b.example"], Some(1000))));
+        assert!(takes_away(&asks, &had, &PluginConfig::default()));
+    }
 }

@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use fondaco_ledger::PluginAct;
-use fondaco_schemas::lock::{Held, beyond};
-use fondaco_schemas::{BlobHash, Grants, Lock, LockedPlugin, Manifest, PluginId};
+use fondaco_schemas::lock::{Held, Previous, beyond};
+use fondaco_schemas::{BlobHash, Grants, Lock, LockedPlugin, Manifest, PluginId, PluginKind};
 use fondaco_trust::{TrustStore, Verified};
 use semver::{Version, VersionReq};
 
@@ -151,7 +151,9 @@ pub async fn offer(
         if locked.pinned {
             return Err(pinned(id, &locked.version));
         }
-        let was_left = locked.previous.as_ref().filter(|p| p.bundle == verified.bundle_hash);
+        // Packed anew, with other signatures or other contents, it is the same version.
+        let is_left = |p: &&Previous| p.bundle == verified.bundle_hash || p.version.cmp_precedence(version).is_eq();
+        let was_left = locked.previous.as_ref().filter(is_left);
         if let Some(why) = was_left.and_then(|p| p.left.as_ref()).filter(|_| by == By::Drop) {
             return Err(Fail::refused(format!("{id} {version} was left ({why}) and does not come back by itself")));
         }
@@ -186,13 +188,20 @@ fn news(
     granted: &Grants,
 ) -> Vec<String> {
     let mut had = granted.clone();
+    let mut was = node.places.get(&manifest.id).map(|place| place.verified.manifest.kind);
     if let Some(locked) = locked {
         had = had.and(&locked.granted);
         if let Ok(runs) = verify_locked(&node.folder, trust, &manifest.id, locked) {
             had = had.and(&runs.manifest.capabilities.all());
+            was = Some(runs.manifest.kind);
         }
     }
     let mut news = beyond(&manifest.capabilities, &had);
+    // What sells, or draws the shop's pages, is asked for as well.
+    if locked.is_some() && was != Some(manifest.kind) {
+        let before = was.map_or("unknown", PluginKind::as_str);
+        news.push(format!("kind: be a {} plugin; so far it is {before}", manifest.kind.as_str()));
+    }
     if news.is_empty() {
         // Asked for before, and taken away since.
         let missing = manifest.capabilities.missing(granted);

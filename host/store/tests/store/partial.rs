@@ -307,3 +307,23 @@ fn what_is_there_of_a_blob_is_read_verified_and_what_is_not_is_not() {
     assert_eq!(open.piece().unwrap().unwrap(), data[2 * GROUP..4 * GROUP]);
     assert!(here.room().unwrap() > 0);
 }
+
+#[test]
+fn damaged_claims_claim_nothing() {
+    let (dir, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (here, there) = (store(&dir), store(&there));
+    let data = data(6 * GROUP);
+    let hash = there.import_reader(data.as_slice(), &|_| ()).unwrap().hash;
+    let partial = here.fetch(hash, data.len() as u64).unwrap();
+    take(&partial, &there, &[0..5]);
+    partial.claim().unwrap();
+    drop(partial);
+    // One group more than came: the map lies behind the magic and the length.
+    let have = dir.path().join(format!("partial/{hash}.have"));
+    let mut bytes = std::fs::read(&have).unwrap();
+    assert_eq!(bytes[16], 0b01_1111);
+    bytes[16] = 0b11_1111;
+    std::fs::write(&have, bytes).unwrap();
+    let partial = here.fetch(hash, data.len() as u64).unwrap();
+    assert_eq!(partial.missing(9), [5..6]);
+}

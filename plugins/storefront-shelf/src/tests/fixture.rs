@@ -289,6 +289,10 @@ impl Commerce for Till {
         ];
         Ok(if self.owned { all } else { Vec::new() })
     }
+    fn bought(&mut self, session: &str, entitlement: &str) -> Result<Work> {
+        let right = self.library(session)?.into_iter().find(|right| right.id == entitlement).ok_or(Error::NotFound)?;
+        works().into_iter().find(|work| work.id == right.work).ok_or(Error::NotFound)
+    }
     fn delivery_url(&mut self, _session: &str, entitlement: &str, path: &str) -> Result<String> {
         if path.contains("03") {
             return Err(Error::NotFound);

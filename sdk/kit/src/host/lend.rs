@@ -250,6 +250,10 @@ impl Services for Host {
         self.met("commerce.library").await?;
         self.library_of(&session)
     }
+    async fn bought(&self, _: &Caller, session: String, entitlement: String) -> Lent<types::Work> {
+        self.met("commerce.bought").await?;
+        self.bought_by(&session, &entitlement)
+    }
     async fn delivery_url(&self, _: &Caller, session: String, entitlement: String, path: String) -> Lent<String> {
         self.met("commerce.delivery-url").await?;
         self.delivery(&session, &entitlement, &path)

@@ -162,6 +162,12 @@ impl Host {
         Ok(done.filter_map(right).collect())
     }
 
+    pub(super) fn bought_by(&self, session: &str, entitlement: &str) -> Lent<types::Work> {
+        let right = self.library_of(session)?.into_iter().find(|e| e.id == entitlement);
+        let right = right.ok_or(types::Error::NotFound)?;
+        lock(&self.works).iter().find(|w| w.id == right.work).cloned().ok_or(types::Error::NotFound)
+    }
+
     pub(super) fn delivery(&self, session: &str, entitlement: &str, path: &str) -> Lent<String> {
         let right = self.library_of(session)?.into_iter().find(|e| e.id == entitlement);
         let right = right.ok_or(types::Error::NotFound)?;

@@ -10,7 +10,7 @@ use crate::{program, workspace};
 /// `cargo lab hundreds`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Which scenarios: announce, sybils, idle, measure; absent: all
+    /// Which scenarios: announce, sybils, idle, search, measure; absent: all
     scenarios: Vec<String>,
     /// Build on the release profile, as figures for others should be; it takes some minutes
     #[arg(long)]

@@ -149,13 +149,14 @@ pub async fn remove(node: &Node, id: &PluginId, json: bool, out: &Out) -> Done {
         installed(node, id)?;
     }
     plugins::audit(node, id.as_str(), PluginAct::Removed).await?;
-    plugins::remove(node, &mut lock, id)?;
+    // First what lets it run: a bundle that a crash leaves behind is held then, and not taken in again.
     let path = node.folder.deployment_file();
     let mut document: toml_edit::DocumentMut = read_text(&path)?.parse().map_err(Fail::failed)?;
     let table = document.get_mut("plugins").and_then(toml_edit::Item::as_table_mut);
     if table.is_some_and(|table| table.remove(id.as_str()).is_some()) {
         replace(&path, document.to_string().as_bytes(), 0o644)?;
     }
+    plugins::remove(node, &mut lock, id)?;
     out.result(
         json,
         || serde_json::json!({ "removed": id }),
