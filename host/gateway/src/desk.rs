@@ -114,7 +114,7 @@ fn html(brand: &str, sharing: &Sharing) -> String {
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{title}: swarm – {brand}</title>\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <link rel=\"stylesheet\" href=\"/theme/tokens.css\">\n<link rel=\"stylesheet\" href=\"/-/desk.css\">\n</head>\n\
-         <body>\n<main>\n<h1>{title}</h1>\n<p>{} nodes share it or did since this one started; {} were sent, {} came.</p>\n\
+         <body>\n<main>\n<h1>{title}</h1>\n<p>Nodes that share it, or did since this one started: {}; {} were sent, {} came.</p>\n\
          <div class=\"wide\" role=\"region\" aria-label=\"Nodes\" tabindex=\"0\">\n<table>\n<caption>Release <code>{}</code>\
          </caption>\n<thead><tr><th scope=\"col\">Node</th><th scope=\"col\">State</th><th scope=\"col\">Sent to it</th>\
          <th scope=\"col\">Came from it</th><th scope=\"col\">Addresses</th></tr></thead>\n<tbody>\n{rows}</tbody>\n\
