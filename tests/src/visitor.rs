@@ -16,7 +16,8 @@ const MAX_REDIRECTS: usize = 5;
 #[derive(Clone, Debug)]
 pub struct Visitor {
     host: String,
-    cookie: Option<String>,
+    /// What the browser sends along.
+    pub cookie: Option<String>,
 }
 
 /// A file of the visitor's library.

@@ -320,6 +320,19 @@ mod tests {
     }
 
     #[test]
+    fn an_old_release_does_not_take_the_place_of_a_newer_one() {
+        let (kept, now) = (Kept::default(), Instant::now());
+        kept.put(found("a", 9), now);
+        kept.put(found("a", 3), now);
+        assert_eq!(kept.get(&id("a"), now).unwrap().work.release.sequence, 9);
+        kept.put(found("a", 10), now);
+        assert_eq!(kept.get(&id("a"), now).unwrap().work.release.sequence, 10);
+        // What is forgotten stands in nobody's way.
+        kept.put(found("a", 4), now + KEPT_FOR);
+        assert_eq!(kept.get(&id("a"), now + KEPT_FOR).unwrap().work.release.sequence, 4);
+    }
+
+    #[test]
     fn one_node_cannot_fill_the_results() {
         let flood: Vec<(String, u64)> = (0..1000).map(|n| (format!("w{n}"), 1)).collect();
         let flood: Vec<(&str, u64)> = flood.iter().map(|(s, n)| (s.as_str(), *n)).collect();

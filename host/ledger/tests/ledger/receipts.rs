@@ -130,3 +130,15 @@ async fn a_downloader_has_so_many_receipts_of_a_release_however_small_they_are()
     let another = ledger.take_receipts(vec![receipt(100, id, 1, 2, 1)], START).await.unwrap();
     assert_eq!(another, [Taken::New], "another has his own");
 }
+
+#[tokio::test]
+async fn no_receipt_is_for_more_than_a_blob_can_have() {
+    let (_dir, ledger) = fresh();
+    let (mut body, id, envelope) = release("a", 1, "0.00 EUR");
+    // A publisher may write what it likes into a release whose files are not here.
+    body.files[0].size = 1 << 62;
+    ledger.record_release(&body, id, envelope, START).await.unwrap();
+    let taken = ledger.take_receipts(vec![receipt(1, id, 1, 1, 1 << 62), receipt(2, id, 1, 2, 1 << 40)], START).await;
+    assert_eq!(taken.unwrap(), [Taken::TooMuch, Taken::New]);
+    assert_eq!(ledger.deliveries(10).await.unwrap()[0].bytes, 1 << 40);
+}

@@ -353,3 +353,17 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn a_payment_under_way_is_asked_about_though_another_paid_the_order() {
+    let (_dir, ledger) = fresh();
+    let (order, first) = payable(&ledger, 1, "5.00 EUR").await;
+    ledger.open_payment(&order, &payment_id(2), "pay-other", START).await.unwrap();
+    let paid = event(&payment_id(2), "a", EventKind::Charged, "5.00 EUR");
+    ledger.record_payment_events("pay-other", vec![paid], START).await.unwrap();
+    let waiting = async |late| -> Vec<PaymentId> {
+        ledger.waiting_payments(None, 10, late).await.unwrap().into_iter().map(|payment| payment.id).collect()
+    };
+    assert_eq!(waiting(START - Duration::days(1)).await, [first], "its money is owed back should it come");
+    assert!(waiting(START).await.is_empty(), "not for ever");
+}
