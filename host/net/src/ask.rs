@@ -493,6 +493,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_answer_that_is_never_made_is_given_up_in_its_time() {
+        let (answers, _) = answers(0);
+        let mut asker = Asker::new(1000, usize::MAX);
+        let done = timeout(MAKING * 2, answers.converse(PeerId::random(), &mut asker)).await;
+        done.expect("it is waited for without end").unwrap();
+        assert!(matches!(asker.answer(), Answered::Busy(_)));
+    }
+
+    #[tokio::test]
     async fn a_question_that_does_not_come_is_waited_for_no_longer_than_its_time() {
         struct Mute;
         impl AsyncRead for Mute {

@@ -519,6 +519,15 @@ mod tests {
     }
 
     #[test]
+    fn so_many_bans_are_remembered_and_no_more() {
+        let mut gate = Gate::new(None, None, 8, false);
+        for _ in 0..MOST + 500 {
+            gate.ban(PeerId::random(), BAN);
+        }
+        assert_eq!(gate.bans().len(), MOST);
+    }
+
+    #[test]
     fn a_peer_is_where_it_was_seen_and_not_where_it_says() {
         let seen = BTreeSet::from(["192.0.2.1".parse().unwrap()]);
         let said = |text: &str| -> Vec<String> {

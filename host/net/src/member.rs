@@ -507,6 +507,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn no_more_is_read_of_a_stranger_than_a_token_can_have() {
+        let read = async |bytes: usize| {
+            let frame = wire::frame(&Shown(vec![0_u8; bytes].into())).unwrap();
+            receive::<Shown>(&mut futures_util::io::Cursor::new(frame)).await
+        };
+        assert!(read(MAX_MEMBERSHIP_BYTES).await.is_ok());
+        assert!(read(MAX_MESSAGE).await.is_err());
+    }
+
+    #[tokio::test]
     async fn lines_read_back_and_what_is_no_line_is_refused() {
         let read = async |bytes: &[u8]| read_line(&mut futures_util::io::Cursor::new(bytes.to_vec())).await;
         for text in [BEGIN, MEMBER.as_ref(), NOT_SPOKEN, ""] {

@@ -261,6 +261,22 @@ mod tests {
     }
 
     #[test]
+    fn a_million_records_of_others_leave_all_the_room_to_ours() {
+        let me = PeerId::random();
+        let mut store = Providers::new(me);
+        let spammers: Vec<PeerId> = (0..500).map(|_| PeerId::random()).collect();
+        for (key, peer) in (0..1_000_000).zip(spammers.iter().cycle()) {
+            let _ = store.add_provider(record(key, *peer));
+        }
+        assert_eq!(store.counts(), (0, MOST_RECORDS));
+        for key in 0..1_000 {
+            store.add_provider(record(2_000_000 + key, me)).unwrap();
+        }
+        assert_eq!(store.counts(), (1_000, MOST_RECORDS));
+        assert_eq!(store.provided().count(), 1_000);
+    }
+
+    #[test]
     fn one_network_is_not_all_providers_of_a_key() {
         let mut store = Providers::new(PeerId::random());
         let mut add = |address: &str| {

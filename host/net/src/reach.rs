@@ -538,6 +538,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_testers_word_is_not_enough_where_others_see_this_node_elsewhere() {
+        let mut reached = Reached::new(&config(), false);
+        for _ in 0..3 {
+            reached.observed(PeerId::random(), &at("/ip4/198.51.100.9/udp/40001/quic-v1"));
+        }
+        let (seen, invented) = (at("/ip4/198.51.100.9/udp/4001/quic-v1"), at("/ip4/203.0.113.5/udp/4001/quic-v1"));
+        for (addr, is_told) in [(&seen, true), (&invented, false)] {
+            reached.on_swarm_event(FromSwarm::ExternalAddrConfirmed(ExternalAddrConfirmed { addr }));
+            assert_eq!(reached.external.contains_key(addr), is_told, "{addr}");
+        }
+        let gone = |event: &ToSwarm<_, _>| matches!(event, ToSwarm::ExternalAddrExpired(addr) if *addr == invented);
+        assert!(reached.events.iter().any(gone));
+    }
+
+    #[tokio::test]
     async fn an_address_to_which_nobody_comes_is_told_no_longer() {
         let mut reached = Reached::new(&config(), false);
         let old = Instant::now().checked_sub(STALE).unwrap();

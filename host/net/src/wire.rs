@@ -124,9 +124,29 @@ pub(crate) fn decode<T: for<'b> Decode<'b, ()>>(body: &[u8]) -> io::Result<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
     use futures_util::io::Cursor;
 
     use super::*;
+
+    /// Remembers the most bytes that it was to fill at once.
+    struct Boaster(Cursor<Vec<u8>>, usize);
+
+    impl AsyncRead for Boaster {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut [u8]) -> Poll<io::Result<usize>> {
+            self.1 = self.1.max(out.len());
+            Pin::new(&mut self.0).poll_read(cx, out)
+        }
+    }
+
+    #[tokio::test]
+    async fn room_is_made_as_bytes_come_and_not_because_somebody_promises_them() {
+        let mut boaster = Boaster(Cursor::new((1_u32 << 20).to_le_bytes().to_vec()), 0);
+        assert!(receive_bytes(&mut boaster, 1 << 20).await.is_err());
+        assert_eq!(boaster.1, MAX_MESSAGE);
+    }
 
     async fn read(bytes: &[u8]) -> io::Result<Option<Request>> {
         receive(&mut Cursor::new(bytes)).await

@@ -158,6 +158,18 @@ mod tests {
     }
 
     #[test]
+    fn a_work_in_an_index_has_few_tags_and_short_ones() {
+        let key = KeyPair::generate().unwrap();
+        for tags in [vec!["x".to_owned(); MAX_TAGS + 1], vec!["x".repeat(MAX_TAG_BYTES + 1)]] {
+            let mut bad = page(&key);
+            bad.entries[0].tags = tags;
+            let bytes = sign(&key, &bad).unwrap().encode();
+            let error = verify_page(&key.public(), &bytes).unwrap_err().to_string();
+            assert!(error.contains("more tags"), "{error}");
+        }
+    }
+
+    #[test]
     fn an_index_that_contradicts_itself_is_refused_with_the_reason() {
         let key = KeyPair::generate().unwrap();
         let cases: [Case; 7] = [

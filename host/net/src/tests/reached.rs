@@ -59,6 +59,23 @@ async fn a_node_behind_a_relay_is_found_through_it_and_then_spoken_with_directly
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_its_operator_did_not_make_a_relay_is_none() {
+    let full = Node::at(TCP).await;
+    let (_relaying, relay) = relay(Config { listen: vec![free()], ..config("") }).await;
+    let node = Node::at("").await;
+    let (id, at) = full.address().await;
+    node.net.connect(id, at).await.unwrap();
+    node.net.connect(relay.0, vec![relay.1.clone()]).await.unwrap();
+    until("both have said what they are", async || {
+        let peers = node.net.status().await.unwrap().peers;
+        peers.len() >= 2 && peers.iter().all(|peer| peer.agent.is_some())
+    })
+    .await;
+    until("the relay is known as one", async || !node.net.reachability().await.unwrap().relays.is_empty()).await;
+    assert_eq!(node.net.reachability().await.unwrap().relays, [relay.0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_relay_carries_little_and_leads_few() {
     let memory = |listen: &str| {
         let listen = if listen.is_empty() { Vec::new() } else { vec![listen.parse().unwrap()] };

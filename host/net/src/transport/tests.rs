@@ -144,6 +144,33 @@ async fn whoever_shows_anothers_certificate_or_none_or_two_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_has_so_many_streams_and_no_more() {
+    let (a, b) = pipe();
+    let mut client = Mux::new(64).upgrade_outbound(a, "/yamux/1.0.0").await.unwrap();
+    let mut server = Mux::new(4).upgrade_inbound(b, "/yamux/1.0.0").await.unwrap();
+    let mut flood = Vec::new();
+    for _ in 0..20 {
+        let mut stream = future::poll_fn(|cx| client.poll_outbound_unpin(cx)).await.unwrap();
+        stream.write_all(b"x").await.unwrap();
+        flood.push(stream);
+    }
+    let drive = tokio::spawn(async move {
+        // It is told to go away.
+        let _ = future::poll_fn(|cx| client.poll_unpin(cx)).await;
+    });
+    let mut taken = Vec::new();
+    let taking = async {
+        while let Ok(stream) = future::poll_fn(|cx| server.poll_inbound_unpin(cx)).await {
+            taken.push(stream);
+        }
+    };
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), taking).await;
+    assert_eq!(taken.len(), 4);
+    drive.abort();
+    drop(flood);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn streams_carry_what_is_put_in_and_whoever_is_not_read_waits() {
     let (a, b) = pipe();
     let mut client = Mux::new(4).upgrade_outbound(a, "/yamux/1.0.0").await.unwrap();
