@@ -52,6 +52,10 @@ pub(crate) fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
+fn fix(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
+    headers.insert(name, HeaderValue::from_static(value));
+}
+
 /// What a page may load: its own site's files, and nothing inline.
 pub(crate) const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
     media-src 'self'; font-src 'self'; connect-src 'self'; worker-src 'none'; manifest-src 'self'; form-action 'self'; \
@@ -63,17 +67,17 @@ pub(crate) const FILE_POLICY: &str =
 /// The headers of every answer. They replace whatever was set before.
 pub(crate) fn secure(headers: &mut HeaderMap, https: bool) {
     if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
-        set(headers, header::CONTENT_SECURITY_POLICY, PAGE_POLICY);
+        fix(headers, header::CONTENT_SECURITY_POLICY, PAGE_POLICY);
     }
-    set(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    set(headers, header::X_FRAME_OPTIONS, "DENY");
+    fix(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    fix(headers, header::X_FRAME_OPTIONS, "DENY");
     // Other sites learn nothing. Not `no-referrer`: with it browsers send `Origin: null` along with our own forms.
-    set(headers, header::REFERRER_POLICY, "same-origin");
-    set(headers, HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
-    set(headers, HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
-    set(headers, HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=(), payment=()");
+    fix(headers, header::REFERRER_POLICY, "same-origin");
+    fix(headers, HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    fix(headers, HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    fix(headers, HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=(), payment=()");
     if https {
-        set(headers, header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+        fix(headers, header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
     }
 }
 

@@ -94,13 +94,7 @@ impl App {
             "/theme/logo" => return only(reads, "GET, HEAD", theme::logo(&self.market)),
             _ => {}
         }
-        let session = match session::open(&self.market, headers) {
-            Ok(session) => session,
-            Err(error) => {
-                tracing::error!(%error, "no session");
-                return problem(StatusCode::INTERNAL_SERVER_ERROR, "session", "The node could not make a session.");
-            }
-        };
+        let session = session::open(&self.market, headers);
         let body = match self.body(headers, body).await {
             Ok(body) => body,
             Err(refusal) => return refusal,

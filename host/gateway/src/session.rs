@@ -16,11 +16,11 @@ pub(crate) struct Session {
     pub set_cookie: Option<String>,
 }
 
-pub(crate) fn open(market: &Market, headers: &HeaderMap) -> Result<Session, fondaco_market::Error> {
+pub(crate) fn open(market: &Market, headers: &HeaderMap) -> Session {
     let known = cookies(headers).find(|(name, _)| *name == COOKIE).and_then(|(_, value)| market.read_cookie(value));
     let (cookie, is_new) = known.map_or_else(|| (market.new_cookie(), true), |cookie| (cookie, false));
     let set_cookie = is_new.then(|| header_of(market, &cookie));
-    Ok(Session { visitor: Arc::new(market.visitor(&cookie)?), csrf: market.csrf_token(&cookie), set_cookie, cookie })
+    Session { visitor: Arc::new(market.visitor(&cookie)), csrf: market.csrf_token(&cookie), set_cookie, cookie }
 }
 
 /// The `Set-Cookie` header's value.
@@ -148,8 +148,8 @@ mod tests {
         let visitor = Visitor {
             handle: String::new(),
             cookie_hash: [0; 32],
-            holder: fondaco_schemas::HolderKey::new([0; 32]),
-            own: fondaco_schemas::HolderKey::new([0; 32]),
+            brought: None,
+            own: fondaco_runtime::LazyHolder::new(Box::new(|| None)),
             led_on: Arc::default(),
         };
         let mut session =

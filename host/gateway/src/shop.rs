@@ -140,8 +140,8 @@ mod tests {
         let visitor = fondaco_runtime::Visitor {
             handle: String::new(),
             cookie_hash: [0; 32],
-            holder: fondaco_schemas::HolderKey::new([0; 32]),
-            own: fondaco_schemas::HolderKey::new([0; 32]),
+            brought: None,
+            own: fondaco_runtime::LazyHolder::new(Box::new(|| None)),
             led_on: Arc::default(),
         };
         let session = Session {

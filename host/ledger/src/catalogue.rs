@@ -15,6 +15,9 @@ const MAX_ENVELOPE_BYTES: usize = 4 << 20;
 /// Most works of a page.
 const MOST_PER_PAGE: u32 = 500;
 
+/// Longest stored release that is read on the caller's own thread: room for some hundred files.
+const SMALL_BYTES: i64 = 64 << 10;
+
 /// What recording a release did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {
@@ -111,8 +114,16 @@ fn read_work(row: &rusqlite::Row<'_>) -> rusqlite::Result<Work> {
 
 /// The current release of a listed work.
 pub(crate) fn listed_work(conn: &Connection, work: &WorkId) -> Result<Option<Work>> {
-    let mut statement = conn.prepare_cached(&format!("{WORK} WHERE w.work = ?1 AND w.listed IS NOT NULL"))?;
-    let mut rows = statement.query([work.to_string()])?;
+    listed_work_within(conn, work, i64::MAX)
+}
+
+/// The same, of at most so many bytes. SQLite knows a value's length without reading the value; the envelope counts, since
+/// the body lies behind it.
+fn listed_work_within(conn: &Connection, work: &WorkId, most_bytes: i64) -> Result<Option<Work>> {
+    let size = "max(length(r.envelope), length(r.body))";
+    let sql = format!("{WORK} WHERE w.work = ?1 AND w.listed IS NOT NULL AND {size} <= ?2");
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![work.to_string(), most_bytes])?;
     Ok(rows.next()?.map(read_work).transpose()?)
 }
 
@@ -150,6 +161,20 @@ impl Ledger {
     pub async fn work(&self, work: &WorkId) -> Result<Option<Work>> {
         let work = work.clone();
         self.read(move |conn| listed_work(conn, &work)).await
+    }
+
+    /// The same at once, on the caller's own thread, where the release is stored in at most 64 KiB; `None` where it is larger
+    /// as well, so that the caller asks [`Ledger::work`] then.
+    pub fn small_work(&self, work: &WorkId) -> Result<Option<Work>> {
+        self.read_now(|conn| listed_work_within(conn, work, SMALL_BYTES))
+    }
+
+    /// Which of these works are listed, in their order: at once, on the caller's own thread. For a page's worth of them.
+    pub fn are_listed(&self, works: &[WorkId]) -> Result<Vec<bool>> {
+        self.read_now(|conn| {
+            let mut statement = conn.prepare_cached("SELECT 1 FROM works WHERE work = ?1 AND listed IS NOT NULL")?;
+            works.iter().map(|work| statement.exists([work.to_string()]).map_err(Error::from)).collect()
+        })
     }
 
     /// The newest release of a work, and whether the work is listed.

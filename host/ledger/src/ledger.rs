@@ -98,6 +98,13 @@ impl Ledger {
         self.inner.counters.snapshot(queued)
     }
 
+    /// How many transactions reached the disk since it was opened: each event and each write of a plugin is in one. A
+    /// commit is counted after it can be read and before its writers are answered, so that whoever reads the number first
+    /// and the tables then never holds old content for that of a later number.
+    pub fn commits(&self) -> u64 {
+        self.inner.counters.commits()
+    }
+
     /// Reads of the plugins' spaces for callers that may block, such as a host call within a plugin.
     pub fn kv_reader(&self) -> KvReader {
         KvReader::new(self.inner.readers.clone(), self.inner.counters.clone())
@@ -126,6 +133,12 @@ impl Ledger {
         let _permit = self.inner.readers.permits.acquire().await.map_err(|e| gone(&e))?;
         let readers = self.inner.readers.clone();
         tokio::task::spawn_blocking(move || readers.with(act)).await.map_err(|e| gone(&e))?
+    }
+
+    /// Runs a read on the calling thread: for those that are a look into SQLite's page cache, some microseconds long, where
+    /// the way to a blocking thread and back would take longer.
+    pub(crate) fn read_now<T>(&self, act: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        self.inner.readers.with(act)
     }
 }
 
@@ -167,6 +180,26 @@ fn own_file(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_write_is_counted_before_it_is_answered() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(dir.path().join("ledger.db"), Options::new(Arc::new(|_| Vec::new()))).unwrap();
+        assert_eq!(ledger.commits(), 0);
+        for n in 1..50_u64 {
+            let before = ledger.commits();
+            if n % 2 == 0 {
+                ledger.set_cursor("reader", n).await.unwrap();
+            } else {
+                let put = crate::KvWrite::Put(crate::KvEntry { key: b"k".to_vec(), value: n.to_be_bytes().to_vec() });
+                ledger.kv_apply("plugin", crate::KvQuota::NONE, vec![put]).await.unwrap();
+            }
+            assert!(ledger.commits() > before, "write {n}");
+        }
+        let before = ledger.commits();
+        ledger.cursor("reader").await.unwrap();
+        assert_eq!(ledger.commits(), before, "a read is no change");
+    }
 
     #[tokio::test]
     async fn a_failed_commit_answers_all_its_writes_and_every_later_one() {

@@ -1,6 +1,9 @@
 //! Counters for the metrics page.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::time::Duration;
 
 /// What the ledger did since it was opened.
@@ -43,10 +46,14 @@ impl Counters {
         Self { events: events.into(), ..Self::default() }
     }
     pub(crate) fn committed(&self, writes: usize, took: Duration, events: u64) {
-        self.commits.fetch_add(1, Relaxed);
+        // Whoever sees the number sees what was committed, too.
+        self.commits.fetch_add(1, Release);
         self.writes.fetch_add(writes as u64, Relaxed);
         self.commit_nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
         self.events.store(events, Relaxed);
+    }
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.load(Acquire)
     }
     pub(crate) fn refused(&self) {
         self.refused.fetch_add(1, Relaxed);

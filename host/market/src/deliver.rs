@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 
 use crate::coming::{Bringer, Incoming};
 use crate::error::words;
+use crate::visitors::libraries;
 use crate::{Error, Market, convert, media, now};
 
 /// How long a delivery address works.
@@ -102,21 +103,22 @@ impl Market {
 
     pub(crate) async fn library(&self, by: &Caller, session: &str) -> Result<Vec<types::Entitlement>, Error> {
         let visitor = Self::own(by, session)?;
-        let mut library = self.ledger().library(visitor.holder, now()).await?;
+        let (holder, own) = libraries(visitor)?;
+        let mut library = self.ledger().library(holder, now()).await?;
         // What was bought here before a library was brought along is the visitor's as well.
-        if visitor.own != visitor.holder {
-            library.extend(self.ledger().library(visitor.own, now()).await?);
+        if own != holder {
+            library.extend(self.ledger().library(own, now()).await?);
         }
         Ok(library.iter().map(convert::entitlement).collect())
     }
 
     /// A right of the visitor's own library.
     async fn own_right(&self, by: &Caller, session: &str, entitlement: &str) -> Result<Entitlement, Error> {
-        let visitor = Self::own(by, session)?;
+        let (holder, own) = libraries(Self::own(by, session)?)?;
         let none = || Error::Refused("there is no such right in this library".into());
         let id: EntitlementId = entitlement.parse().map_err(|_| none())?;
         let found = self.ledger().entitlement(&id, now()).await?;
-        found.filter(|e| [visitor.holder, visitor.own].contains(&e.body.holder)).ok_or_else(none)
+        found.filter(|e| [holder, own].contains(&e.body.holder)).ok_or_else(none)
     }
 
     /// The release that a right of the visitor's library is to, whatever became of its work since.

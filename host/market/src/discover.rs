@@ -7,7 +7,7 @@ use fondaco_runtime::wit::search::exports::fondaco::plugin::search_provider::Cha
 use fondaco_runtime::wit::search_types::{Hit, Query, Results, Slot};
 use fondaco_runtime::wit::types;
 use fondaco_runtime::{CallError, Context, Plugin};
-use fondaco_schemas::PluginKind;
+use fondaco_schemas::{PluginKind, WorkId};
 
 use crate::error::words;
 use crate::{Error, Market, convert};
@@ -52,7 +52,7 @@ impl Market {
         }
         let mut results = merge(answers);
         results.hits.truncate(query.limit as usize);
-        self.keep_real(&mut results).await?;
+        self.keep_real(&mut results)?;
         // Paid places are asked for apart, so that money cannot move the order of the others.
         for plugin in &providers {
             match plugin.bid(context, query.clone()).await {
@@ -61,39 +61,39 @@ impl Market {
                 Err(error) => tracing::warn!(%error, "no paid places"),
             }
         }
-        self.keep_labelled(&mut results.slots).await?;
+        self.keep_labelled(&mut results.slots)?;
         Ok(results)
     }
 
     /// A hit is a hint: what is not in the catalogue is no hit, whatever a provider says.
-    async fn keep_real(&self, results: &mut Results) -> Result<(), Error> {
-        let mut real = Vec::with_capacity(results.hits.len());
-        for mut hit in std::mem::take(&mut results.hits) {
+    fn keep_real(&self, results: &mut Results) -> Result<(), Error> {
+        let mut here = self.are_here(results.hits.iter().map(|hit| hit.work.as_str()))?.into_iter();
+        results.hits.retain_mut(|hit| {
             // Who is asked here knows what is here; which node a hit came from is said by this one alone.
             hit.via = None;
-            match hit.work.parse() {
-                Ok(id) if self.ledger().work(&id).await?.is_some() => real.push(hit),
-                _ => tracing::warn!(work = %hit.work, "a search provider named a work that is not here"),
+            let is_here = here.next().unwrap_or_default();
+            if !is_here {
+                tracing::warn!(work = %hit.work, "a search provider named a work that is not here");
             }
-        }
-        results.hits = real;
+            is_here
+        });
         Ok(())
     }
 
     /// A paid place says who pays, or it is none.
-    async fn keep_labelled(&self, slots: &mut Vec<Slot>) -> Result<(), Error> {
-        let mut kept = Vec::new();
-        for slot in std::mem::take(slots) {
-            let labelled = !slot.payer.trim().is_empty() && !slot.sponsor.trim().is_empty();
-            if let Ok(id) = slot.work.parse()
-                && labelled
-                && self.ledger().work(&id).await?.is_some()
-            {
-                kept.push(slot);
-            }
-        }
-        *slots = kept;
+    fn keep_labelled(&self, slots: &mut Vec<Slot>) -> Result<(), Error> {
+        slots.retain(|slot| !slot.payer.trim().is_empty() && !slot.sponsor.trim().is_empty());
+        let mut here = self.are_here(slots.iter().map(|slot| slot.work.as_str()))?.into_iter();
+        slots.retain(|_| here.next().unwrap_or_default());
         Ok(())
+    }
+
+    /// Which of these works are in the catalogue, in their order: one look for all of them, on this thread.
+    fn are_here<'a>(&self, named: impl Iterator<Item = &'a str>) -> Result<Vec<bool>, Error> {
+        let ids: Vec<Option<WorkId>> = named.map(|work| work.parse().ok()).collect();
+        let known: Vec<WorkId> = ids.iter().flatten().cloned().collect();
+        let mut listed = self.ledger().are_listed(&known)?.into_iter();
+        Ok(ids.iter().map(|id| id.is_some() && listed.next().unwrap_or_default()).collect())
     }
 
     /// Completes what a person is typing.

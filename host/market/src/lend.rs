@@ -88,7 +88,12 @@ impl Services for Lender {
 
     async fn work(&self, _: &Caller, id: String) -> Lent<types::Work> {
         let id = id.parse().map_err(|_| types::Error::NotFound)?;
-        let work = self.market()?.ledger().work(&id).await.map_err(ours)?;
+        let market = self.market()?;
+        // Most releases are such a look, too. A large one, and one that is not here, is looked for on a blocking thread.
+        let work = match market.ledger().small_work(&id).map_err(ours)? {
+            Some(work) => Some(work),
+            None => market.ledger().work(&id).await.map_err(ours)?,
+        };
         work.map(|w| convert::work(&w)).ok_or(types::Error::NotFound)
     }
     async fn browse(&self, _: &Caller, cursor: Option<String>, limit: u32) -> Lent<catalogue::Page> {
@@ -243,7 +248,7 @@ impl Services for Lender {
     }
 
     async fn running(&self, by: &Caller, locale: String) -> Lent<Vec<adv::CampaignSummary>> {
-        self.market()?.running(&Context::below(by), locale).await.map_err(shown)
+        self.market()?.running(&Context::below(by), &locale).await.map_err(shown)
     }
     async fn campaign(&self, by: &Caller, id: String, locale: String, audience: Option<String>) -> Lent<adv::Campaign> {
         self.market()?.campaign(&Context::below(by), id, locale, audience).await

@@ -28,6 +28,7 @@ mod visitors;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use fondaco_ledger::Ledger;
@@ -88,6 +89,16 @@ pub struct Looks {
     pub theme: Theme,
 }
 
+/// How far the node has come. Where two are equal, nothing was written, installed or set between them: what was made from
+/// the ledger and the plugins before the first may be shown at the second, time apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    /// The ledger's commits: every event, and every write of a plugin.
+    commits: u64,
+    /// Changes of plugins, of looks, and of whether there are peers.
+    changes: u64,
+}
+
 /// A handle on the flows, cheap to clone.
 #[derive(Clone)]
 pub struct Market(Arc<Inner>);
@@ -111,6 +122,10 @@ pub(crate) struct Inner {
     peers: RwLock<Option<Arc<dyn Peers>>>,
     /// What they found lately.
     found: peers::Kept,
+    /// Changes of what is not in the ledger.
+    changes: AtomicU64,
+    /// The campaigns that ran a moment ago.
+    running: speak::Running,
 }
 
 /// A plugin in its place.
@@ -140,7 +155,32 @@ impl Market {
         let looks = RwLock::new(Arc::new(parts.looks.clone()));
         let (trail, peers, found) = (Mutex::default(), RwLock::default(), peers::Kept::default());
         let coming = coming::Coming::open(parts.coming.clone());
-        Self(Arc::new(Inner { parts, looks, plugins, changed, feeding, coming, recording, trail, peers, found }))
+        let (changes, running) = (AtomicU64::default(), speak::Running::default());
+        Self(Arc::new(Inner {
+            parts,
+            looks,
+            plugins,
+            changed,
+            feeding,
+            coming,
+            recording,
+            trail,
+            peers,
+            found,
+            changes,
+            running,
+        }))
+    }
+
+    /// Where the node stands now. Taken before an answer is made, it tells whether that is still the answer.
+    pub fn state(&self) -> State {
+        State { commits: self.ledger().commits(), changes: self.0.changes.load(Ordering::Acquire) }
+    }
+
+    /// Says that something changed which the ledger does not hold. After the change: an answer that was made of the old
+    /// must not bear the new state.
+    pub(crate) fn note_change(&self) {
+        self.0.changes.fetch_add(1, Ordering::Release);
     }
 
     /// What answers a plugin's calls of the node.
@@ -153,13 +193,16 @@ impl Market {
     pub fn install(&self, id: PluginId, installed: Installed) -> Option<Plugin> {
         self.watch(&installed.plugin);
         let before = self.0.plugins.write().unwrap_or_else(PoisonError::into_inner).insert(id, installed);
+        self.note_change();
         self.0.changed.notify_one();
         before.map(|i| i.plugin)
     }
 
     /// Takes a plugin out, and hands it out as [`Market::install`] does.
     pub fn remove(&self, id: &PluginId) -> Option<Plugin> {
-        self.0.plugins.write().unwrap_or_else(PoisonError::into_inner).remove(id).map(|i| i.plugin)
+        let before = self.0.plugins.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.note_change();
+        before.map(|i| i.plugin)
     }
 
     /// All plugins that run, by id.
@@ -184,8 +227,15 @@ impl Market {
 
     /// The storefront that answers the public.
     pub fn storefront(&self) -> Option<Plugin> {
-        let chosen: Vec<PluginId> = self.looks().shop.storefront.iter().cloned().collect();
-        self.of_kind(PluginKind::Storefront, &chosen).into_iter().next().map(|(_, i)| i.plugin)
+        let looks = self.looks();
+        let plugins = self.0.plugins.read().unwrap_or_else(PoisonError::into_inner);
+        // Every request asks: nothing is cloned but the handle.
+        let is_one = |i: &&Installed| i.plugin.kind() == PluginKind::Storefront;
+        let found = match &looks.shop.storefront {
+            Some(id) => plugins.get(id).filter(is_one),
+            None => plugins.values().find(is_one),
+        };
+        found.map(|i| i.plugin.clone())
     }
 
     /// The log.
@@ -207,6 +257,7 @@ impl Market {
     /// Replaces brand, roles and theme, all at once.
     pub fn set_looks(&self, looks: Looks) {
         *self.0.looks.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(looks);
+        self.note_change();
     }
     /// Who publishes here.
     pub fn publisher(&self) -> PublicKey {

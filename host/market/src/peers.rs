@@ -126,6 +126,7 @@ impl Market {
     /// Lets searches reach other nodes.
     pub fn set_peers(&self, peers: Arc<dyn Peers>) {
         *self.0.peers.write().unwrap_or_else(PoisonError::into_inner) = Some(peers);
+        self.note_change();
     }
 
     /// Asks this node's providers and other nodes at once. Others are waited for until some time after the own answer.

@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::error::words;
+use crate::visitors::libraries;
 use crate::{Error, Market, convert, now, random};
 
 /// How long an order waits for its money.
@@ -124,7 +125,7 @@ impl Market {
         let new = NewOrder {
             id: OrderId::from_random(random()),
             session: visitor.handle.clone(),
-            holder: visitor.holder,
+            holder: libraries(visitor)?.0,
             work: work.release.work.clone(),
             release: work.release_id,
             total: offer.price.clone(),
@@ -146,8 +147,9 @@ impl Market {
     pub(crate) async fn own_order(&self, by: &Caller, session: &str, id: &str) -> Result<Order, Error> {
         let visitor = Self::own(by, session)?;
         let id: OrderId = id.parse().map_err(|_| Error::Refused("this is no order".into()))?;
+        let (holder, _) = libraries(visitor)?;
         let order = self.ledger().order(&id).await?;
-        let own = |o: &Order| o.holder == visitor.holder || o.session == visitor.handle;
+        let own = |o: &Order| o.holder == holder || o.session == visitor.handle;
         order.filter(own).ok_or(Error::Ledger(ledger::Error::NoOrder(id)))
     }
 

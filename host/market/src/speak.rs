@@ -1,5 +1,9 @@
 //! Campaigns: the advocacy modules' own, one after the other in the operator's order.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use fondaco_runtime::wit::{advocacy_types as adv, commerce, types};
 use fondaco_runtime::{Answer, Caller, Context, Lent, Plugin};
 use fondaco_schemas::PluginKind;
@@ -7,32 +11,118 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::error::{shown, words};
-use crate::{Error, Market, convert};
+use crate::{Error, Market, State, convert};
 
 /// Below this many buyers a sum could be about a person, and is withheld.
 const FEWEST_BUYERS: u64 = 3;
+/// How long running campaigns are kept, for how many locales, and how long the name of one may be.
+const KEPT_FOR: Duration = Duration::from_secs(1);
+const MOST_KEPT: usize = 16;
+const MAX_LOCALE_BYTES: usize = 64;
+
+/// The campaigns that ran a moment ago, by locale. Each front page asks for them, and a module reads all that it has to
+/// say before it answers.
+#[derive(Debug, Default)]
+pub(crate) struct Running(Mutex<HashMap<String, Kept>>);
+
+#[derive(Debug)]
+struct Kept {
+    state: State,
+    at: Instant,
+    campaigns: Vec<adv::CampaignSummary>,
+}
+
+impl Kept {
+    /// A second bounds what a module's answer may hang on besides the node's state, such as the time.
+    fn is_good(&self, state: State, now: Instant) -> bool {
+        self.state == state && now.saturating_duration_since(self.at) < KEPT_FOR
+    }
+}
+
+/// What the modules say, all together.
+struct Said {
+    campaigns: Vec<adv::CampaignSummary>,
+    /// Did every one of them answer?
+    is_whole: bool,
+}
+
+impl Running {
+    /// What is kept for this locale; otherwise what `ask` says, which is kept if it is whole. `state` and `now` were taken
+    /// before.
+    ///
+    /// # Cancel safety
+    /// Nothing is kept of an answer that nobody waited for.
+    async fn or_ask<F>(
+        &self,
+        locale: &str,
+        state: State,
+        now: Instant,
+        ask: impl FnOnce() -> F,
+    ) -> Result<Vec<adv::CampaignSummary>, Error>
+    where
+        F: Future<Output = Result<Said, Error>>,
+    {
+        if let Some(kept) = self.get(locale, state, now) {
+            return Ok(kept);
+        }
+        let said = ask().await?;
+        if said.is_whole {
+            self.put(locale, Kept { state, at: now, campaigns: said.campaigns.clone() });
+        }
+        Ok(said.campaigns)
+    }
+
+    fn get(&self, locale: &str, state: State, now: Instant) -> Option<Vec<adv::CampaignSummary>> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(locale).filter(|kept| kept.is_good(state, now)).map(|kept| kept.campaigns.clone())
+    }
+
+    /// A storefront names locales as it likes: those beyond the most are asked for each time.
+    fn put(&self, locale: &str, kept: Kept) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, known| known.is_good(kept.state, kept.at));
+        if locale.len() <= MAX_LOCALE_BYTES && (all.len() < MOST_KEPT || all.contains_key(locale)) {
+            all.insert(locale.to_owned(), kept);
+        }
+    }
+}
 
 impl Market {
     fn modules(&self) -> Vec<Plugin> {
         self.of_kind(PluginKind::Advocacy, &self.looks().shop.advocacy).into_iter().map(|(_, i)| i.plugin).collect()
     }
 
-    /// The campaigns that run now.
-    pub async fn running(&self, context: &Context, locale: String) -> Result<Vec<adv::CampaignSummary>, Error> {
-        let mut all = Vec::new();
+    /// The campaigns that run now, or ran within the last second if nothing changed since.
+    pub async fn running(&self, context: &Context, locale: &str) -> Result<Vec<adv::CampaignSummary>, Error> {
+        if context.visitor.is_some() {
+            // No plugin asks on behalf of a visitor (`Context::below`); an answer to one would be nobody else's.
+            return Ok(self.ask_running(context, locale).await?.campaigns);
+        }
+        let ask = || self.ask_running(context, locale);
+        self.0.running.or_ask(locale, self.state(), Instant::now(), ask).await
+    }
+
+    async fn ask_running(&self, context: &Context, locale: &str) -> Result<Said, Error> {
+        let mut said = Said { campaigns: Vec::new(), is_whole: true };
         for plugin in self.modules() {
-            match plugin.running(context, locale.clone()).await {
+            match plugin.running(context, locale.to_owned()).await {
                 Ok(Ok(mut campaigns)) => {
                     for campaign in &mut campaigns {
                         self.keep_backed(&plugin, campaign).await?;
                     }
-                    all.extend(campaigns);
+                    said.campaigns.extend(campaigns);
                 }
-                Ok(Err(e)) => tracing::warn!(plugin = %plugin.who(), answer = words(&e), "no campaigns"),
-                Err(error) => tracing::error!(%error, "no campaigns"),
+                Ok(Err(e)) => {
+                    said.is_whole = false;
+                    tracing::warn!(plugin = %plugin.who(), answer = words(&e), "no campaigns");
+                }
+                Err(error) => {
+                    said.is_whole = false;
+                    tracing::error!(%error, "no campaigns");
+                }
             }
         }
-        Ok(all)
+        Ok(said)
     }
 
     pub(crate) async fn campaign(
@@ -180,7 +270,79 @@ fn found<T>(answer: Answer<T>) -> Lent<Option<T>> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    /// A node with one module, whose answer says how often it was asked.
+    #[derive(Default)]
+    struct Asked {
+        running: Running,
+        calls: Cell<u64>,
+    }
+
+    impl Asked {
+        async fn ask(&self, locale: &str, state: State, now: Instant, is_whole: bool) -> u64 {
+            let said = || async {
+                self.calls.set(self.calls.get() + 1);
+                let campaign = adv::CampaignSummary {
+                    id: "c".into(),
+                    title: locale.to_owned(),
+                    summary: String::new(),
+                    counts: Vec::new(),
+                    target: Some(self.calls.get()),
+                    opens: String::new(),
+                    closes: None,
+                };
+                Ok(Said { campaigns: vec![campaign], is_whole })
+            };
+            let campaigns = self.running.or_ask(locale, state, now, said).await.unwrap();
+            assert_eq!((campaigns.len(), campaigns[0].title.as_str()), (1, locale));
+            campaigns[0].target.unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn campaigns_are_asked_for_once_while_nothing_changes() {
+        let (node, now) = (Asked::default(), Instant::now());
+        let state = State { commits: 7, changes: 1 };
+        assert_eq!(node.ask("en", state, now, true).await, 1);
+        let later = now + KEPT_FOR.saturating_sub(Duration::from_millis(1));
+        assert_eq!(node.ask("en", state, later, true).await, 1, "no module is asked again");
+        assert_eq!(node.ask("fr", state, later, true).await, 2, "each locale has its own");
+        let written = State { commits: 8, ..state };
+        assert_eq!(node.ask("en", written, later, true).await, 3, "somebody took part");
+        let changed = State { changes: 2, ..written };
+        assert_eq!(node.ask("en", changed, later, true).await, 4, "another module is in place");
+        assert_eq!(node.ask("en", changed, later + KEPT_FOR, true).await, 5, "a second is over");
+    }
+
+    #[tokio::test]
+    async fn what_a_module_did_not_answer_is_asked_again() {
+        let (node, now, state) = (Asked::default(), Instant::now(), State { commits: 0, changes: 0 });
+        for n in 1..4 {
+            assert_eq!(node.ask("en", state, now, false).await, n);
+        }
+        assert_eq!(node.ask("en", state, now, true).await, 4);
+        assert_eq!(node.ask("en", state, now, false).await, 4);
+        let failed = || async { Err(Error::Refused("no".into())) };
+        assert!(node.running.or_ask("fr", state, now, failed).await.is_err());
+        assert_eq!(node.ask("fr", state, now, true).await, 5);
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_of_campaigns_has_an_end() {
+        let (node, now, state) = (Asked::default(), Instant::now(), State { commits: 0, changes: 0 });
+        node.ask(&"x".repeat(MAX_LOCALE_BYTES + 1), state, now, true).await;
+        for n in 0..100 {
+            node.ask(&n.to_string(), state, now, true).await;
+        }
+        assert_eq!(node.running.0.lock().unwrap().len(), MOST_KEPT);
+        assert_eq!(node.ask("0", state, now, true).await, 2, "the first is kept");
+        assert_eq!(node.ask("99", state, now, true).await, 102, "the last is not");
+        node.ask("99", state, now + KEPT_FOR, true).await;
+        assert_eq!(node.running.0.lock().unwrap().len(), 1, "what is old makes room");
+    }
 
     #[test]
     fn letters_lead_to_pages_mails_and_telephones() {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
-use fondaco_runtime::Visitor;
+use fondaco_runtime::{LazyHolder, Visitor};
 use fondaco_schemas::HolderKey;
 
 use crate::keys::{Library, random};
@@ -22,6 +22,13 @@ impl std::fmt::Debug for Cookie {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Cookie(…)")
     }
+}
+
+/// The visitor's library, where what is bought goes, and that of the cookie itself: another one where the visitor brought a
+/// library along.
+pub(crate) fn libraries(visitor: &Visitor) -> Result<(HolderKey, HolderKey), Error> {
+    let own = (*visitor.own).ok_or_else(|| Error::Refused("the key of this library cannot be made".into()))?;
+    Ok((visitor.brought.unwrap_or(own), own))
 }
 
 impl Market {
@@ -59,13 +66,13 @@ impl Market {
     }
 
     /// Who a cookie's bearer is.
-    pub fn visitor(&self, cookie: &Cookie) -> Result<Visitor, Error> {
+    pub fn visitor(&self, cookie: &Cookie) -> Visitor {
         let cookie_hash = *blake3::hash(&cookie.secret).as_bytes();
         let handle = self.keys().tag("handle", &cookie_hash);
-        let own = self.own_library(cookie)?.holder();
-        let holder = cookie.brought.unwrap_or(own);
         let handle = HEXLOWER.encode(handle.get(..16).unwrap_or_default());
-        Ok(Visitor { handle, cookie_hash, holder, own, led_on: Arc::default() })
+        let seed = self.own_seed(cookie);
+        let own = LazyHolder::new(Box::new(move || Library::from_seed(seed).ok().map(|library| library.holder())));
+        Visitor { handle, cookie_hash, brought: cookie.brought, own, led_on: Arc::default() }
     }
 
     /// The token that the visitor's forms carry.
@@ -73,9 +80,12 @@ impl Market {
         BASE64URL_NOPAD.encode(&self.keys().tag("form", &cookie.secret))
     }
 
+    fn own_seed(&self, cookie: &Cookie) -> [u8; 32] {
+        self.keys().derive("holder", &cookie.secret)
+    }
+
     fn own_library(&self, cookie: &Cookie) -> Result<Library, Error> {
-        let seed = self.keys().derive("holder", &cookie.secret);
-        Library::from_seed(seed).map_err(|e| Error::Refused(e.to_string()))
+        Library::from_seed(self.own_seed(cookie)).map_err(|e| Error::Refused(e.to_string()))
     }
 
     /// The text of the visitor's library key file: of the library that belongs to the cookie itself.

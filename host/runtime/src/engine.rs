@@ -106,6 +106,9 @@ fn pool() -> PoolingAllocationConfig {
         .max_core_instance_size(1 << 20)
         .linear_memory_keep_resident(1 << 20)
         .table_keep_resident(16 << 10)
+        // The pages of a stack that most calls use: cleared by hand they stay, where the system would take them away and
+        // each call would fault for them anew. What is below is still the system's to clear.
+        .async_stack_keep_resident(64 << 10)
         .max_unused_warm_slots(SLOTS / 2)
         .pagemap_scan(Enabled::Auto);
     pool

@@ -35,4 +35,4 @@ pub use link::Grants;
 pub use logbook::{Level, LogLine, Logbook, MAX_LOG_LINES};
 pub use outbound::{CONNECTIONS, HttpGrant, MAX_REQUEST_BODY, Outbound, Secret};
 pub use plugin::{Answer, Context, Plugin, Runtime, Script, ScriptOf, Spec};
-pub use services::{Caller, Lent, Services, Visitor};
+pub use services::{Caller, LazyHolder, Lent, Services, Visitor};

@@ -1,9 +1,10 @@
 //! What the node lends to plugins, as the runtime sees it: one trait, answered by the market. Each call says which plugin
 //! asks and on whose behalf; the runtime has already checked that the plugin may ask at all.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
+use fondaco_schemas::HolderKey;
 
 use crate::wit::{
     advocacy_types as adv, catalogue, commerce, mail, payment_types as pay, peers, search_types as search, settings,
@@ -30,17 +31,20 @@ pub struct Caller {
     pub visitor: Option<Arc<Visitor>>,
 }
 
+/// The key of a library, made when it is first asked for: most requests only look around. `None` where it cannot be made.
+pub type LazyHolder = LazyLock<Option<HolderKey>, Box<dyn FnOnce() -> Option<HolderKey> + Send>>;
+
 /// The person whose request a storefront is answering.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Visitor {
     /// What the storefront knows the session by. Of no use as a cookie.
     pub handle: String,
     /// BLAKE3 of the cookie: what the node knows the session by.
     pub cookie_hash: [u8; 32],
-    /// The visitor's library: what is bought goes there.
-    pub holder: fondaco_schemas::HolderKey,
-    /// The library of the cookie itself: another one, where the visitor brought a library along.
-    pub own: fondaco_schemas::HolderKey,
+    /// The library that the visitor brought along, if any: what is bought goes there.
+    pub brought: Option<HolderKey>,
+    /// The library of the cookie itself: what is bought goes there otherwise.
+    pub own: LazyHolder,
     /// Addresses elsewhere that a payment gateway named during this request: the only ones that the storefront may send
     /// the visitor on to.
     pub led_on: std::sync::Arc<std::sync::Mutex<Vec<String>>>,

@@ -248,10 +248,11 @@ pub fn visit<C, S: Clone + Default>(
             let scheme = if r.byte()? == 0 { None } else { Some(string(&mut r)?) };
             a.offers.push(Offer { asset, price, scheme });
         }
-        let title = r.str()?;
         a.title.clear();
-        if titles {
-            a.title.push_str(title);
+        if titles && is_wanted {
+            a.title.push_str(r.str()?);
+        } else {
+            r.skip_str()?;
         }
         if is_wanted {
             each(context, doc, &a);

@@ -57,15 +57,30 @@ impl<'a> Reader<'a> {
     }
     /// An integer of at most 128 bits.
     pub fn wide(&mut self) -> Result<u128> {
-        let mut value = 0u128;
-        for shift in (0..128).step_by(7) {
+        // Shifts of 128 bits are slow in WebAssembly: one for nine bytes, and none for the first nine.
+        let low = match self.nine()? {
+            (low, true) => return Ok(low.into()),
+            (low, false) => u128::from(low),
+        };
+        let (high, is_end) = self.nine()?;
+        let value = low | u128::from(high) << 63;
+        if is_end {
+            return Ok(value);
+        }
+        let last = self.byte()?;
+        if last < 0x80 { Ok(value | u128::from(last) << 126) } else { Err(damaged()) }
+    }
+    /// The next 63 bits of an integer, and whether it ends with them.
+    fn nine(&mut self) -> Result<(u64, bool)> {
+        let mut bits = 0u64;
+        for shift in (0..63).step_by(7) {
             let byte = self.byte()?;
-            value |= u128::from(byte & 0x7f) << shift;
+            bits |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
-                return Ok(value);
+                return Ok((bits, true));
             }
         }
-        Err(damaged())
+        Ok((bits, false))
     }
     /// An integer of a smaller type.
     #[inline]
@@ -86,10 +101,17 @@ impl<'a> Reader<'a> {
     }
     /// A string.
     pub fn str(&mut self) -> Result<&'a str> {
+        std::str::from_utf8(self.with_length()?).map_err(|_| damaged())
+    }
+    /// Passes over a string, without a look at what it says.
+    pub fn skip_str(&mut self) -> Result<()> {
+        self.with_length().map(drop)
+    }
+    fn with_length(&mut self) -> Result<&'a [u8]> {
         let len: usize = self.int()?;
-        let (text, rest) = self.0.split_at_checked(len).ok_or_else(damaged)?;
+        let (bytes, rest) = self.0.split_at_checked(len).ok_or_else(damaged)?;
         self.0 = rest;
-        std::str::from_utf8(text).map_err(|_| damaged())
+        Ok(bytes)
     }
     /// A list with its length before it.
     pub fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Result<T>) -> Result<Vec<T>> {
@@ -104,7 +126,53 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// An integer as its definition says, seven bits after the other.
+    fn plain(bytes: &[u8]) -> Option<(u128, usize)> {
+        let mut value = 0u128;
+        for (n, byte) in bytes.iter().take(19).enumerate() {
+            value |= u128::from(byte & 0x7f) << (7 * n);
+            if *byte < 0x80 {
+                return Some((value, n + 1));
+            }
+        }
+        None
+    }
+
+    proptest! {
+        #[test]
+        fn skips_what_it_would_read(text in ".{0,200}", cut in 0..400usize, after in any::<u8>()) {
+            let mut out = Vec::new();
+            put_str(&mut out, &text);
+            out.push(after);
+            let (mut read, mut skipped) = (Reader::new(&out), Reader::new(&out));
+            prop_assert_eq!(read.str().unwrap(), &text);
+            skipped.skip_str().unwrap();
+            prop_assert_eq!(skipped.rest(), read.rest());
+            prop_assert!(skipped.rest() == [after]);
+            // Cut anywhere before its end, it is no string to either.
+            let cut = &out[..cut.min(out.len() - 2)];
+            prop_assert!(Reader::new(cut).str().is_err() && Reader::new(cut).skip_str().is_err());
+        }
+
+        #[test]
+        fn reads_wide_integers_as_they_are_defined(
+            value in any::<u128>(),
+            bits in 0..128u32,
+            noise in proptest::collection::vec(prop_oneof![any::<u8>(), 0x80..=0xffu8], 0..30),
+        ) {
+            let mut out = Vec::new();
+            put(&mut out, value >> bits);
+            let mut r = Reader::new(&out);
+            prop_assert_eq!(r.wide().unwrap(), value >> bits);
+            prop_assert!(r.is_empty());
+            let mut r = Reader::new(&noise);
+            prop_assert_eq!(r.wide().ok().map(|n| (n, noise.len() - r.rest().len())), plain(&noise));
+        }
+    }
 
     #[test]
     fn reads_back_what_it_wrote() {

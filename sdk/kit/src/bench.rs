@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use fondaco_runtime::{Context, Grants, Limits, LoadError, Plugin, Runtime, Spec, Visitor, Who};
+use fondaco_runtime::{Context, Grants, LazyHolder, Limits, LoadError, Plugin, Runtime, Spec, Visitor, Who};
 use fondaco_schemas::{Capability, HolderKey};
 
 use crate::Subject;
@@ -90,8 +90,8 @@ pub(crate) fn visitor() -> Arc<Visitor> {
     Arc::new(Visitor {
         handle: crate::host::SESSION.into(),
         cookie_hash: [5; 32],
-        holder: HolderKey::new(*crate::host::holder(1).public().as_bytes()),
-        own: HolderKey::new(*crate::host::holder(1).public().as_bytes()),
+        brought: None,
+        own: LazyHolder::new(Box::new(|| Some(HolderKey::new(*crate::host::holder(1).public().as_bytes())))),
         led_on: Arc::default(),
     })
 }

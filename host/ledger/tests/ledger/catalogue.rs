@@ -67,6 +67,45 @@ async fn paging_shows_every_work_once_newest_first() {
 }
 
 #[tokio::test]
+async fn which_works_are_listed_is_said_in_the_order_of_the_question() {
+    let (_dir, ledger) = fresh();
+    for slug in ["a", "b", "c"] {
+        publish(&ledger, slug, 1, "5.00 EUR").await;
+    }
+    ledger.unpublish(&work_id("b"), START).await.unwrap();
+    let asked = ["c", "b", "nobody", "a", "c"].map(work_id);
+    assert_eq!(ledger.are_listed(&asked).unwrap(), [true, false, false, true, true]);
+    assert_eq!(ledger.are_listed(&[]).unwrap(), [false; 0]);
+    for work in asked {
+        let listed = ledger.work(&work).await.unwrap().is_some();
+        assert_eq!(ledger.are_listed(std::slice::from_ref(&work)).unwrap(), [listed], "{work}");
+    }
+    publish(&ledger, "b", 2, "5.00 EUR").await;
+    assert_eq!(ledger.are_listed(&[work_id("b")]).unwrap(), [true], "listed again");
+}
+
+#[tokio::test]
+async fn a_large_release_is_not_read_on_the_callers_thread() {
+    let (_dir, ledger) = fresh();
+    let sized = |slug: &str, bytes: usize| {
+        let (release, id, envelope) = release(slug, 1, "5.00 EUR");
+        (Release { description: "x".repeat(bytes), ..release }, id, envelope)
+    };
+    for (slug, bytes) in [("small", 60_000), ("large", 70_000)] {
+        let (release, id, envelope) = sized(slug, bytes);
+        ledger.record_release(&release, id, envelope, START).await.unwrap();
+    }
+    let whole = ledger.work(&work_id("small")).await.unwrap();
+    assert!(whole.is_some());
+    assert_eq!(ledger.small_work(&work_id("small")).unwrap(), whole);
+    assert_eq!(ledger.small_work(&work_id("large")).unwrap(), None);
+    assert_eq!(ledger.work(&work_id("large")).await.unwrap().unwrap().release.description.len(), 70_000);
+    ledger.unpublish(&work_id("small"), START).await.unwrap();
+    assert_eq!(ledger.small_work(&work_id("small")).unwrap(), None);
+    assert_eq!(ledger.small_work(&work_id("nobody")).unwrap(), None);
+}
+
+#[tokio::test]
 async fn a_blob_is_found_where_it_is_used_and_kept_while_somebody_has_a_right_to_it() {
     let (_dir, ledger) = fresh();
     let (first, first_id, _) = release("night", 1, "0.00 EUR");
