@@ -147,3 +147,115 @@ fn no_script_takes_a_librarys_key() -> Result<()> {
     assert_eq!(running.stop()?, 0);
     Ok(())
 }
+
+/// Does something to the log of a node that does not run.
+fn in_the_log<T>(
+    node: &TestNode,
+    act: impl AsyncFnOnce(&fondaco_ledger::Ledger) -> Result<T, fondaco_ledger::Error>,
+) -> Result<T> {
+    let file = node.deployment.path().join("data/ledger.db");
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let options = fondaco_ledger::Options::new(std::sync::Arc::new(|_| Vec::new()));
+        let ledger = fondaco_ledger::Ledger::open(file, options)?;
+        let done = act(&ledger).await;
+        ledger.close().await;
+        anyhow::Ok(done?)
+    })
+}
+
+#[test]
+fn what_is_sold_is_had_by_an_address_of_the_nodes_own_in_its_time_and_while_the_right_holds() -> Result<()> {
+    let node = TestNode::new()?;
+    let work = publish(&node, "song", "song.mp3", b"la la la")?;
+    let running = node.deployment.up()?;
+    let mut buyer = buyer(&node, &running, &work)?;
+    let address = buyer.library()?.first().context("nothing was bought")?.address.clone();
+    let (path, proof) = address.split_once('?').context("no proof")?;
+    let status =
+        |running: &Running, address: &str| -> Result<u16> { Ok(Visitor::new(&running.url).get(address)?.status) };
+    assert_eq!(status(&running, &address)?, 200);
+    let later = proof.replacen("x=1", "x=2", 1);
+    ensure!(later != proof, "the test changes what is there: {proof}");
+    for wrong in [path.to_owned(), format!("{path}?{later}")] {
+        assert_eq!(status(&running, &wrong)?, 403, "{wrong}");
+    }
+
+    // An address as the node makes it, whose time is over.
+    let keys = node.deployment.path().join("data/keys/node.pem");
+    let keys = fondaco_market::NodeKeys::new(fondaco_trust::KeyPair::load(&keys)?);
+    let right = proof.split('&').find_map(|pair| pair.strip_prefix("e=")).context("no right")?.to_owned();
+    let hash = path.split('/').nth(2).context("no hash")?;
+    let made = |expires: i64| {
+        let tag = keys.tag("delivery", format!("{right} {expires} {hash}").as_bytes());
+        format!("{path}?e={right}&x={expires}&t={}", data_encoding::BASE64URL_NOPAD.encode(&tag))
+    };
+    let now = time::OffsetDateTime::now_utc().unix_timestamp();
+    assert_eq!(status(&running, &made(now + 600))?, 200, "the test makes addresses as the node does");
+    assert_eq!(status(&running, &made(now - 1))?, 403, "its time is over");
+    assert_eq!(running.stop()?, 0);
+
+    // A right that the shop has taken back.
+    let id: fondaco_schemas::EntitlementId = right.parse()?;
+    let at = time::OffsetDateTime::now_utc();
+    in_the_log(&node, async |log| log.end_entitlement(&id, fondaco_ledger::Ending::Revoked, "a test", at).await)?;
+    let running = node.deployment.up()?;
+    assert_eq!(status(&running, &made(now + 600))?, 403, "the right does not hold any more");
+    assert_eq!(running.stop()?, 0);
+    Ok(())
+}
+
+#[test]
+fn what_was_free_once_is_not_free_for_good() -> Result<()> {
+    let node = TestNode::bare()?;
+    let publish = |price: &str| -> Result<()> {
+        let about = format!(
+            "slug = \"song\"\nkind = \"track\"\ntitle = \"Song\"\nlicense = \"CC0-1.0\"\n\
+             [[offers]]\nid = \"get\"\nprice = \"{price}\"\n"
+        );
+        node.deployment.publish(&node.work("song", &about, &[("song.mp3", b"la la la")])?).map(drop)
+    };
+    publish("0 EUR")?;
+    let works = node.deployment.json(&["works"])?;
+    let hash = works.first().and_then(|w| w.pointer("/files/0/hash")).and_then(|h| h.as_str()).context("no hash")?;
+    let target = format!("/files/{hash}/song.mp3");
+    let running = node.deployment.up()?;
+    let host = running.url.trim_start_matches("http://");
+    assert_eq!(http::send(host, "GET", &target, &[], b"")?.status, 200);
+    publish("3 EUR")?;
+    assert_eq!(
+        http::send(host, "GET", &target, &[], b"")?.status,
+        403,
+        "the release that was free is not the current one"
+    );
+    assert_eq!(running.stop()?, 0);
+    Ok(())
+}
+
+#[test]
+fn an_order_that_was_called_off_takes_no_voucher() -> Result<()> {
+    let node = TestNode::new()?;
+    let work = publish(&node, "song", "song.mp3", b"la la la")?;
+    let running = node.deployment.up()?;
+    let mut buyer = Visitor::new(&running.url);
+    let code = node.deployment.vouchers("3.00 EUR", 1)?.remove(0);
+    let order = buyer.order(&work)?;
+    // The gateway is chosen and asks for its code: from here on it knows of the payment.
+    let is_voucher = |form: &html::Form| form.value("gateway") == Some("org.fondaco.pay-voucher");
+    let choice = html::forms(&order).into_iter().find(is_voucher).context("no voucher")?;
+    let asks = buyer.submit(&choice)?.text();
+    let form = html::forms(&asks).into_iter().find(|f| is_voucher(f) && f.value("code").is_some());
+    let form = form.context("no code is asked for")?.filled(&[("code", code.as_str())]);
+    let orders = node.deployment.json(&["orders"])?;
+    let id: fondaco_schemas::OrderId = bundles::text(orders.first().context("no order")?, "id")?.parse()?;
+    assert_eq!(running.stop()?, 0);
+    let at = time::OffsetDateTime::now_utc();
+    in_the_log(&node, async |log| log.cancel_order(&id, at).await)?;
+    let running = node.deployment.up()?;
+    buyer.moved_to(&running.url);
+    let answer = buyer.submit(&form)?;
+    ensure!(answer.status == 403, "{} {}", answer.status, answer.text());
+    // The code is as good as before.
+    Visitor::new(&running.url).buy(&work, Some(&code))?;
+    assert_eq!(running.stop()?, 0);
+    Ok(())
+}

@@ -267,3 +267,98 @@ fn a_file_is_no_page() -> Result<()> {
     assert_eq!(running.stop()?, 0);
     Ok(())
 }
+
+#[test]
+fn a_library_in_a_cookie_counts_under_the_nodes_own_tag_alone() -> Result<()> {
+    let (_node, running, host) = up("")?;
+    let set = |cookie: &str| -> Result<Option<String>> {
+        let answer = http::send(&host, "GET", "/about", &[("cookie", cookie)], b"")?;
+        Ok(answer.header("set-cookie").map(str::to_owned))
+    };
+    // 32 bytes alone are a visitor of their own; with a library's key and a tag behind them they are somebody's who brought
+    // that library along, and the tag is the node's.
+    assert_eq!(set(&format!("__Host-fondaco={}", "A".repeat(43)))?, None);
+    let forged = set(&format!("__Host-fondaco={}", "A".repeat(128)))?;
+    ensure!(forged.is_some_and(|new| !new.contains("AAAAAAAA")), "a library that nobody brought along counts");
+    assert_eq!(running.stop()?, 0);
+    Ok(())
+}
+
+#[test]
+fn what_a_storefront_says_nothing_about_is_kept_by_no_cache() -> Result<()> {
+    let node = TestNode::bare()?;
+    let shop = bundles::PlainShop::build()?.pack("1.0.0", "", &node.path("made"), &node.key)?;
+    node.deployment.install(&shop)?;
+    let running = node.deployment.up()?;
+    let host = running.url.trim_start_matches("http://");
+    let page = http::send(host, "GET", "/page", &[], b"")?;
+    assert_eq!((page.status, page.text().as_str()), (200, "/page"));
+    assert_eq!(page.header("cache-control"), Some("private, no-store"));
+    ensure!(page.header("set-cookie").is_some(), "a page is its visitor's");
+    assert_eq!(running.stop()?, 0);
+    Ok(())
+}
+
+#[test]
+fn what_is_the_same_for_everybody_carries_no_cookie_and_only_gateways_are_notified() -> Result<()> {
+    let node = TestNode::new()?;
+    let running = node.deployment.up()?;
+    let host = running.url.trim_start_matches("http://");
+    let page = http::send(host, "GET", "/", &[], b"")?;
+    ensure!(page.status == 200 && page.header("set-cookie").is_some(), "{}", page.status);
+    let page = page.text();
+    let (_, after) = page.split_once("\"/assets/shelf-").context("no style sheet")?;
+    let style = format!("/assets/shelf-{}", after.split('"').next().unwrap_or_default());
+    let answer = http::send(host, "GET", &style, &[], b"")?;
+    assert_eq!(answer.status, 200, "{style}");
+    ensure!(answer.header("cache-control").is_some_and(|c| c.contains("public")), "{answer:?}");
+    ensure!(answer.header("set-cookie").is_none(), "a cache would give one visitor's cookie to all");
+    // A notification for a plugin that takes no payments is one for nobody.
+    for (gateway, status) in [("org.fondaco.storefront-shelf", 404), ("org.fondaco.nobody", 404)] {
+        let answer = http::send(host, "POST", &format!("/webhooks/{gateway}"), &[], b"x")?;
+        assert_eq!(answer.status, status, "{gateway}: {}", answer.text());
+    }
+    assert_eq!(running.stop()?, 0);
+    Ok(())
+}
+
+#[test]
+fn figures_are_for_this_machine_alone() -> Result<()> {
+    let (_node, running, host) = up("")?;
+    let status =
+        |host: &str, headers: &[(&str, &str)]| http::send(host, "GET", "/metrics", headers, b"").map(|a| a.status);
+    assert_eq!(status(&host, &[])?, 200);
+    for through in ["forwarded", "x-forwarded-for", "x-real-ip", "via"] {
+        assert_eq!(status(&host, &[(through, "192.0.2.1")])?, 403, "{through}");
+    }
+    assert_eq!(running.stop()?, 0);
+    // Where the shop is public, whoever asks may have come through a front server that says nothing.
+    let node = TestNode::bare()?;
+    let file = node.deployment.path().join("fondaco.toml");
+    let text = fs::read_to_string(&file)?;
+    fs::write(&file, text.replacen("[brand]\n", "[brand]\nbase-url = \"https://shop.example\"\n", 1))?;
+    let running = node.deployment.up()?;
+    assert_eq!(status(running.listen.trim_start_matches("http://"), &[])?, 403);
+    assert_eq!(running.stop()?, 0);
+    Ok(())
+}
+
+#[test]
+fn methods_and_addresses_that_mean_nothing_here_are_refused() -> Result<()> {
+    let (_node, running, host) = up("")?;
+    for (method, target, allow) in [
+        ("POST", "/files/abc/a.bin", "GET, HEAD"),
+        ("POST", "/licences/abc/a.bin", "GET, HEAD"),
+        ("GET", "/webhooks/org.example.pay", "POST"),
+        ("POST", "/healthz", "GET, HEAD"),
+        ("POST", "/metrics", "GET, HEAD"),
+        ("POST", "/theme/tokens.css", "GET, HEAD"),
+    ] {
+        let answer = http::send(&host, method, target, &[], b"")?;
+        assert_eq!((answer.status, answer.header("allow")), (405, Some(allow)), "{method} {target}");
+    }
+    // A proxy's request is no request for a page.
+    assert_eq!(http::send(&host, "GET", "*", &[], b"")?.status, 414);
+    assert_eq!(running.stop()?, 0);
+    Ok(())
+}

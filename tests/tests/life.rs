@@ -198,6 +198,35 @@ fn a_pinned_plugin_keeps_its_version() -> Result<()> {
 }
 
 #[test]
+fn a_pinned_plugin_does_not_go_back() -> Result<()> {
+    let shop = Shop::new()?;
+    let newer = shop.bundle("1.1.0")?;
+    shop.node.deployment.ok(&["plugin", "update", "--from", text(&newer)?])?;
+    shop.node.deployment.ok(&["plugin", "pin", PLAIN_SHOP])?;
+    let refused = shop.plugin(&["rollback", PLAIN_SHOP])?;
+    ensure!(refused.code == 3 && refused.stderr.contains("pinned to 1.1.0"), "{refused:?}");
+    assert_eq!(shop.version()?, "1.1.0");
+    shop.node.deployment.ok(&["plugin", "pin", PLAIN_SHOP, "--off"])?;
+    shop.node.deployment.ok(&["plugin", "rollback", PLAIN_SHOP])?;
+    assert_eq!(shop.version()?, "1.0.0");
+    Ok(())
+}
+
+#[test]
+fn a_plugin_that_is_new_here_is_held_though_it_asks_for_nothing() -> Result<()> {
+    let shop = Shop { node: TestNode::bare()?, plain: PlainShop::build()? };
+    let running = shop.node.deployment.up()?;
+    shop.drop(&shop.bundle("1.0.0")?)?;
+    let listed = || Ok(shop.node.deployment.ok(&["plugin", "list"])?.contains(PLAIN_SHOP));
+    within(SOON, "the dropped plugin is listed", listed)?;
+    let info = shop.info()?;
+    assert_eq!((bundles::text(&info, "state")?.as_str(), info.get("running")), ("held", Some(&Value::Bool(false))));
+    ensure!(get(&running, "/a")?.status != 200, "it runs without anybody's consent");
+    assert_eq!(running.stop()?, 0);
+    Ok(())
+}
+
+#[test]
 fn of_a_folder_the_highest_version_that_is_wanted_is_taken() -> Result<()> {
     let shop = Shop::new()?;
     let folder = shop.node.path("shelf");

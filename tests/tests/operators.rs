@@ -1,11 +1,14 @@
 //! What operators get wrong: each mistake is a clear sentence and an exit code, and harms nothing.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use fondaco_tests::node::TestNode;
+use fondaco_tests::node::{Deployment, TestNode};
 
 #[test]
 fn a_broken_file_lists_every_mistake_with_line_and_column() -> Result<()> {
@@ -125,5 +128,59 @@ fn a_quota_is_kept_and_said() -> Result<()> {
     ensure!(node.deployment.json(&["works"])?.is_empty(), "a work was recorded without its files");
     let fits = publish("small", 1_000)?;
     assert_eq!(fits.code, 0, "{fits:?}");
+    Ok(())
+}
+
+#[test]
+fn a_deployment_is_never_made_anew() -> Result<()> {
+    let node = TestNode::bare()?;
+    let of = |name: &str| fs::read(node.deployment.path().join(name));
+    let before = [of("fondaco.toml")?, of("trust.toml")?, of("data/keys/node.pem")?];
+    let again = Deployment::init(node.deployment.path(), "Another Shop", "Elsewhere");
+    let error = format!("{:#}", again.err().context("it was made anew")?);
+    ensure!(error.contains("is a deployment already"), "{error}");
+    ensure!([of("fondaco.toml")?, of("trust.toml")?, of("data/keys/node.pem")?] == before, "something was changed");
+    Ok(())
+}
+
+#[test]
+fn what_is_the_operators_alone_is_closed_to_others() -> Result<()> {
+    let node = TestNode::bare()?;
+    let running = node.deployment.up()?;
+    for (name, wanted) in [
+        ("data", 0o700),
+        ("data/keys", 0o700),
+        ("data/keys/node.pem", 0o600),
+        ("data/keys/publisher.pem", 0o600),
+        ("data/ledger.db", 0o600),
+        ("data/control.sock", 0o600),
+    ] {
+        let mode = fs::metadata(node.deployment.path().join(name))?.permissions().mode() & 0o777;
+        ensure!(mode == wanted, "{name}: {mode:o} and not {wanted:o}");
+    }
+    assert_eq!(running.stop()?, 0);
+    Ok(())
+}
+
+#[test]
+fn whoever_says_nothing_or_too_much_to_the_running_node_is_left() -> Result<()> {
+    let node = TestNode::bare()?;
+    let running = node.deployment.up()?;
+    let connect = || -> Result<UnixStream> {
+        let client = UnixStream::connect(node.deployment.path().join("data/control.sock"))?;
+        client.set_read_timeout(Some(Duration::from_secs(30)))?;
+        client.set_write_timeout(Some(Duration::from_secs(30)))?;
+        Ok(client)
+    };
+    let (mut silent, mut long) = (connect()?, connect()?);
+    let begun = Instant::now();
+    // More than a request has, and no end of it. However that is taken, it is not waited for.
+    let _ = long.write_all(&vec![b'x'; 300 << 10]);
+    let _ = long.read_to_end(&mut Vec::new());
+    ensure!(begun.elapsed() < Duration::from_secs(5), "it was read on for {:?}", begun.elapsed());
+    let _ = silent.read_to_end(&mut Vec::new());
+    ensure!(begun.elapsed() < Duration::from_secs(20), "it was waited for, for {:?}", begun.elapsed());
+    node.deployment.ok(&["status"])?;
+    assert_eq!(running.stop()?, 0);
     Ok(())
 }

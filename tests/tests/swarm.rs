@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use fondaco_tests::node::{Deployment, Running, TestNode};
 use fondaco_tests::visitor::Visitor;
-use fondaco_tests::{bundles, http};
+use fondaco_tests::{bundles, html, http};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -242,6 +242,13 @@ fn the_ciphertext_of_a_sealed_work_is_for_everybody_and_its_sale_for_its_publish
     ensure!(visitor.page(&format!("/works/{work}"))?.contains("Machine Wars"));
     let error = visitor.order(&work).err().context("a mirror took an order")?;
     ensure!(mirror.deployment.json(&["orders"])?.is_empty(), "{error}");
+    // Nor by a form that stood at the publisher's, with a token of its own.
+    let library = visitor.page("/library")?;
+    let token = html::forms(&library).iter().find_map(|form| form.value("csrf").map(str::to_owned));
+    let offer = Visitor::new(&publishing.url).offer(&work)?.filled(&[("csrf", token.context("no token")?.as_str())]);
+    let answer = visitor.submit(&offer)?;
+    ensure!(answer.status == 409, "{} {}", answer.status, answer.text());
+    ensure!(mirror.deployment.json(&["orders"])?.is_empty(), "a mirror took an order");
     Visitor::new(&publishing.url).order(&work)?;
     assert_eq!((mirroring.stop()?, publishing.stop()?), (0, 0));
     Ok(())

@@ -116,7 +116,27 @@ pub fn another_plugins_keys() -> Result<Outcome> {
 
 pub fn another_visitors_session() -> Result<Outcome> {
     let node = node()?;
-    Ok(Outcome::Harmless(tool(&node, SEARCH, "session", &[("name", "0123456789abcdef")])?))
+    let said = tool(&node, SEARCH, "session", &[("name", "0123456789abcdef")])?;
+    // Its library, an order, the state of one, an address, and a letter.
+    ensure!(said.matches("this is not the visitor's session").count() == 5, "{said}");
+    Ok(Outcome::Harmless(said))
+}
+
+/// Files are laid over those of its bundle, so that it has a folder to get out of.
+pub fn another_file_as_an_asset() -> Result<Outcome> {
+    let node = node()?;
+    let folder = node.deployment.path().join("assets").join(SEARCH);
+    fs::create_dir_all(folder.join("more"))?;
+    fs::write(folder.join("more/own.txt"), "its own")?;
+    let own = tool(&node, SEARCH, "asset", &[("name", "more/own.txt")])?;
+    ensure!(own == "Ok(7)", "its own file is {own}");
+    let token = node.deployment.path().join("fondaco.toml");
+    let token = token.to_str().context("no UTF-8")?;
+    for path in ["../../fondaco.toml", "more/../../../fondaco.toml", token, "/etc/passwd", "..", "./more/own.txt", ""] {
+        let said = tool(&node, SEARCH, "asset", &[("name", path)])?;
+        ensure!(said.starts_with("Err(") && said.contains("NotFound"), "{path} is {said}");
+    }
+    Ok(Outcome::Harmless("nothing but its own".into()))
 }
 
 pub fn odd_arguments() -> Result<Outcome> {

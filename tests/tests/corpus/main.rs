@@ -181,6 +181,7 @@ corpus! {
     another_plugins_space [21] "reads what another plugin wrote" => Harmless ["None"] in guests;
     another_plugins_secret [23] "asks for a secret that was given to another" => Harmless ["Denied", "no secret", "secrets.token"] in guests;
     another_plugins_keys [23] "asks for keys under another's labels" => Harmless ["no key in common"] in guests;
+    another_file_as_an_asset [54] "reads files of the deployment as if they were its own assets" => Harmless ["nothing but its own"] in guests;
     another_visitors_session [23, 64] "acts for a session that is not its visitor's" => Harmless ["this is not the visitor's session"] in guests;
     odd_arguments [8, 16] "every function of the node, with arguments that nobody means" => Harmless ["288 answers"] in guests;
     tool_that_never_ends [1] "a tool for the operator that loops" => Stopped ["run ran for more than", "raise limits.deadline"] in guests;

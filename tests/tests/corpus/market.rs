@@ -193,6 +193,10 @@ pub fn pays_by_one_reference() -> Result<Outcome> {
     paid("names one reference for all")
 }
 pub fn says_that_it_is_done() -> Result<Outcome> {
+    let shop = Shop::open(&["says that it is done"])?;
+    let answer = shop.pay(&mut Visitor::new(&shop.running.url), 0)?;
+    // The buyer is told so, and not led on as if it were paid.
+    ensure!(answer.status == 422 && answer.text().contains("still to pay"), "{} {}", answer.status, answer.text());
     paid("says that it is done")
 }
 

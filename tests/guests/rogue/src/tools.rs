@@ -7,7 +7,7 @@ use fondaco_sdk::{
 
 use crate::{Rogue, spin};
 
-const TOOLS: [&str; 9] = ["secret", "derive", "public", "write", "read", "fill", "session", "odd", "spin"];
+const TOOLS: [&str; 10] = ["secret", "derive", "public", "write", "read", "fill", "session", "asset", "odd", "spin"];
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
@@ -36,6 +36,7 @@ fn session(handle: &str) -> String {
         commerce::checkout(handle, "x/y", "buy", "k").map(|o| o.id),
         commerce::get_order(handle, "ord_x").map(|o| o.id),
         commerce::delivery_url(handle, "ent_x", "a"),
+        campaigns::take_part(&participation(handle)).map(|_| "taken".to_owned()),
     ];
     format!("{tried:?}")
 }
@@ -145,6 +146,7 @@ impl Operator for Rogue {
             "read" => format!("{:?}", storage::get(name.as_bytes())?.map(|v| String::from_utf8_lossy(&v).into_owned())),
             "fill" => fill()?,
             "session" => session(name),
+            "asset" => format!("{:?}", assets::read(name).map(|bytes| bytes.len())),
             "odd" => odd(),
             "spin" => spin(),
             _ => return Err(Error::NotFound),
