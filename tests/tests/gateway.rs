@@ -362,3 +362,107 @@ fn methods_and_addresses_that_mean_nothing_here_are_refused() -> Result<()> {
     assert_eq!(running.stop()?, 0);
     Ok(())
 }
+
+const SHELF: &str = "org.fondaco.storefront-shelf";
+
+/// How often the storefront was asked for a page so far.
+fn pages_made(host: &str) -> Result<u64> {
+    let text = http::send(host, "GET", "/metrics", &[], b"")?.text();
+    let plugin = format!("fondaco_plugin_calls_total{{plugin=\"{SHELF}\"");
+    let counted = |line: &&str| line.starts_with(&plugin) && line.contains("function=\"handle\"");
+    let values = text.lines().filter(counted).map(|line| line.rsplit(' ').next().unwrap_or_default().parse::<u64>());
+    Ok(values.sum::<Result<u64, _>>()?)
+}
+
+#[test]
+fn a_page_for_everybody_is_made_once_and_carries_each_visitors_own_cookie() -> Result<()> {
+    let node = TestNode::new()?;
+    let running = node.deployment.up()?;
+    let host = running.url.trim_start_matches("http://");
+    let get = |target: &str, headers: &[(&str, &str)]| http::send(host, "GET", target, headers, b"");
+    for target in ["/", "/about", "/search", "/campaigns"] {
+        let first = get(target, &[])?;
+        let (before, mut cookies) = (pages_made(host)?, Vec::new());
+        for _ in 0..40 {
+            let page = get(target, &[])?;
+            assert_eq!((page.status, page.header("cache-control")), (200, Some("private, no-cache")), "{target}");
+            let (policy, promise) = (page.header("content-security-policy"), page.header("fondaco-page"));
+            ensure!(policy.is_some() && promise.is_none(), "{target}: {:?}", page.headers);
+            assert_eq!(page.text(), first.text(), "{target}");
+            cookies.push(page.header("set-cookie").context("no cookie")?.to_owned());
+        }
+        let made = pages_made(host)? - before;
+        ensure!(made < 40, "{target} was made {made} times for 40");
+        cookies.sort_unstable();
+        cookies.dedup();
+        assert_eq!(cookies.len(), 40, "{target}: a visitor's cookie is nobody else's");
+    }
+    // A known visitor gets the same page, and no other cookie.
+    let cookie = get("/about", &[])?.header("set-cookie").and_then(|c| c.split(';').next()).map(str::to_owned);
+    let own = cookie.context("no cookie")?;
+    assert_eq!(get("/about", &[("cookie", &own)])?.header("set-cookie"), None);
+    // The language is the visitor's, the address is the visitor's, and a HEAD has no body.
+    let about = |language: &str| Ok::<_, anyhow::Error>(get("/about", &[("accept-language", language)])?.text());
+    for _ in 0..3 {
+        ensure!(about("fr")?.contains("<html lang=\"fr\"") && about("en")?.contains("<html lang=\"en\""), "mixed up");
+        ensure!(get("/about?lang=fr", &[])?.text().contains("<html lang=\"fr\""), "the address is another");
+    }
+    let head = http::send(host, "HEAD", "/about", &[], b"")?;
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert_eq!(running.stop()?, 0);
+    Ok(())
+}
+
+#[test]
+fn what_is_a_visitors_own_is_made_for_each_of_them() -> Result<()> {
+    let node = TestNode::new()?;
+    let about = "slug = \"free\"\nkind = \"other\"\ntitle = \"Free\"\nlicense = \"CC0-1.0\"\n\
+                 [[offers]]\nid = \"get\"\nprice = \"0 EUR\"\n";
+    let work = bundles::text(&node.deployment.publish(&node.work("free", about, &[("a.txt", b"text")])?)?, "work")?;
+    let running = node.deployment.up()?;
+    let host = running.url.trim_start_matches("http://");
+    for target in [format!("/works/{work}"), "/library".to_owned()] {
+        let (before, mut tokens) = (pages_made(host)?, Vec::new());
+        for _ in 0..5 {
+            let page = http::send(host, "GET", &target, &[], b"")?;
+            assert_eq!((page.status, page.header("cache-control")), (200, Some("private, no-store")), "{target}");
+            let text = page.text();
+            let fields = text.split("name=\"csrf\" value=\"").skip(1);
+            tokens.extend(fields.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+        }
+        ensure!(pages_made(host)? - before >= 5, "{target} was kept");
+        tokens.sort_unstable();
+        tokens.dedup();
+        ensure!(target == "/library" || tokens.len() >= 5, "{target}: {tokens:?}");
+    }
+    assert_eq!(running.stop()?, 0);
+    Ok(())
+}
+
+#[test]
+fn a_page_for_everybody_shows_what_was_answered_before_it_was_asked_for() -> Result<()> {
+    let node = TestNode::new()?;
+    let running = node.deployment.up()?;
+    let host = running.url.trim_start_matches("http://");
+    let front = || http::send(host, "GET", "/", &[], b"");
+    for number in 0..5 {
+        // It is known to be everybody's, and there is a copy, unless the machine sleeps.
+        for _ in 0..3 {
+            assert_eq!(front()?.status, 200);
+        }
+        let (slug, title) = (format!("work-{number}"), format!("Arrival {number}"));
+        let about = format!(
+            "slug = \"{slug}\"\nkind = \"other\"\ntitle = \"{title}\"\nlicense = \"CC0-1.0\"\n\
+             [[offers]]\nid = \"get\"\nprice = \"0 EUR\"\n"
+        );
+        node.deployment.publish(&node.work(&slug, &about, &[("a.txt", slug.as_bytes())])?)?;
+        ensure!(front()?.text().contains(&title), "{title} is published and not shown");
+    }
+    // A storefront that is taken out answers nothing from then on, and one that is put in answers at once.
+    node.deployment.ok(&["plugin", "disable", SHELF])?;
+    assert_eq!(front()?.status, 503);
+    node.deployment.ok(&["plugin", "enable", SHELF])?;
+    assert_eq!(front()?.status, 200);
+    assert_eq!(running.stop()?, 0);
+    Ok(())
+}

@@ -1,21 +1,24 @@
 //! From a request to an answer: the node's own paths first, then the storefront.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fondaco_market::{Market, WebhookRefusal};
+use http::request::Parts;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use tracing::Instrument;
 
 use crate::accept::Limits;
-use crate::answer::{Answer, empty, plain, problem, secure, set};
+use crate::answer::{Answer, empty, full, plain, problem, secure, set};
 use crate::desk::AskSwarm;
+use crate::kept::{Key, Page, Pages};
 use crate::metrics::{Counts, MoreMetrics};
-use crate::session::{self, Forged, Session};
+use crate::session::{self, Forged, Guest};
 use crate::{closed, desk, files, metrics, shop, theme};
 
 const MAX_TARGET: usize = 8 << 10;
@@ -24,6 +27,7 @@ pub(crate) struct App {
     market: Market,
     limits: Limits,
     counts: Counts,
+    pages: Pages,
     https: bool,
     more_metrics: Option<MoreMetrics>,
     swarm: Option<AskSwarm>,
@@ -32,7 +36,7 @@ pub(crate) struct App {
 impl App {
     pub fn new(market: Market, limits: Limits, more_metrics: Option<MoreMetrics>, swarm: Option<AskSwarm>) -> Self {
         let https = market.base_url().starts_with("https://");
-        Self { market, limits, counts: Counts::default(), https, more_metrics, swarm }
+        Self { market, limits, counts: Counts::default(), pages: Pages::default(), https, more_metrics, swarm }
     }
 
     /// Counts a connection that was closed unanswered because there are too many.
@@ -56,7 +60,7 @@ impl App {
             return problem(StatusCode::URI_TOO_LONG, "target", "The address is too long, or is no path.");
         }
         let path = uri.path();
-        let reads = method == Method::GET || method == Method::HEAD;
+        let reads = reads(method);
         let only = |allowed: bool, what: &'static str, answer: Answer| if allowed { answer } else { not_allowed(what) };
         if let Some(rest) = path.strip_prefix("/files/") {
             if !reads {
@@ -94,32 +98,34 @@ impl App {
             "/theme/logo" => return only(reads, "GET, HEAD", theme::logo(&self.market)),
             _ => {}
         }
-        let session = session::open(&self.market, headers);
-        let body = match self.body(headers, body).await {
+        self.visit(parts, body).await
+    }
+
+    /// What carries the visitor's cookie: the shop's pages, and the forms of the library's key.
+    async fn visit(&self, parts: Parts, body: Incoming) -> Answer {
+        let guest = session::greet(&self.market, &parts.headers);
+        let body = match self.body(&parts.headers, body).await {
             Ok(body) => body,
             Err(refusal) => return refusal,
         };
-        if !reads && let Err(forged) = session::check_form(headers, uri, self.market.base_url(), &session, &body) {
-            return self.forged(forged);
-        }
-        // The library's key is the visitor's and the node's: no script of a storefront takes it, or puts another in its place.
-        if !reads && path.starts_with("/-/") && !session::is_pressed(headers) {
-            return self.forged(Forged::Script);
-        }
-        let renews = reads && matches!(path, "/" | "/library");
-        let mut answer = match path {
-            "/-/library-key" if method == Method::POST => self.library_key(&session).await,
-            "/-/restore" if method == Method::POST => self.restore(&session, &body),
-            _ if path.starts_with("/-/") => problem(StatusCode::NOT_FOUND, "not-found", "There is nothing here."),
-            _ => match self.market.storefront() {
-                Some(plugin) => shop::page(&self.market, &plugin, &session, Request::from_parts(parts, body)).await,
-                None => closed::page(&self.market, headers, "no-storefront", Duration::from_mins(1)),
+        let renews = reads(&parts.method) && matches!(parts.uri.path(), "/" | "/library");
+        let is_plain = parts.method == Method::GET && body.is_empty() && !parts.uri.path().starts_with("/-/");
+        let key = if is_plain { Key::of(&parts.uri, &parts.headers) } else { None };
+        let kept = match &key {
+            Some(key) => self.kept(key, &parts).await,
+            None => None,
+        };
+        let mut answer = match kept {
+            Some(page) => Page::clone(&page).map(full),
+            None => match self.own(&guest, key, parts, body).await {
+                Ok(answer) => answer,
+                Err(refusal) => return refusal,
             },
         };
         if !shop::is_shared(answer.headers()) {
             // A year from the last visit to the shop's door or the library, not from the first: the cookie is the key.
-            let renew = || renews.then(|| session::header_of(&self.market, &session.cookie));
-            if let Some(cookie) = session.set_cookie.clone().or_else(renew) {
+            let renew = || renews.then(|| session::header_of(&self.market, &guest.cookie));
+            if let Some(cookie) = guest.set_cookie.clone().or_else(renew) {
                 set(answer.headers_mut(), header::SET_COOKIE, &cookie);
             }
             if !answer.headers().contains_key(header::CACHE_CONTROL) {
@@ -127,6 +133,55 @@ impl App {
             }
         }
         answer
+    }
+
+    /// The page for everybody of this address, where the storefront promised one.
+    async fn kept(&self, key: &Key, parts: &Parts) -> Option<Arc<Page>> {
+        self.pages.page(key, || self.market.state(), || Box::pin(self.for_nobody(parts))).await
+    }
+
+    /// A page that holds nothing about whoever waits for it: the storefront is not told. None where it does not promise
+    /// that again.
+    async fn for_nobody(&self, parts: &Parts) -> Option<Page> {
+        let plugin = self.market.storefront()?;
+        let mut request = Request::new(Bytes::new());
+        *request.uri_mut() = parts.uri.clone();
+        *request.headers_mut() = parts.headers.clone();
+        let made = shop::page(&self.market, &plugin, None, request).await.ok()?;
+        made.is_shared.then_some(made.page)
+    }
+
+    /// The answer to this visitor, or the refusal of what they sent, which carries no cookie.
+    async fn own(&self, guest: &Guest, key: Option<Key>, parts: Parts, body: Bytes) -> Result<Answer, Answer> {
+        let (method, uri, headers) = (&parts.method, &parts.uri, &parts.headers);
+        let (path, reads) = (uri.path(), reads(method));
+        let session = session::open(&self.market, guest);
+        if !reads && let Err(forged) = session::check_form(headers, uri, self.market.base_url(), &session, &body) {
+            return Err(self.forged(forged));
+        }
+        // The library's key is the visitor's and the node's: no script of a storefront takes it, or puts another in its place.
+        if !reads && path.starts_with("/-/") && !session::is_pressed(headers) {
+            return Err(self.forged(Forged::Script));
+        }
+        Ok(match path {
+            "/-/library-key" if method == Method::POST => self.library_key(guest).await,
+            "/-/restore" if method == Method::POST => self.restore(guest, &body),
+            _ if path.starts_with("/-/") => problem(StatusCode::NOT_FOUND, "not-found", "There is nothing here."),
+            _ => match self.market.storefront() {
+                Some(plugin) => {
+                    match shop::page(&self.market, &plugin, Some(&session), Request::from_parts(parts, body)).await {
+                        Ok(made) => {
+                            if let Some(key) = key.filter(|_| made.is_shared) {
+                                self.pages.declare(key, self.market.state());
+                            }
+                            made.page.map(full)
+                        }
+                        Err(instead) => instead,
+                    }
+                }
+                None => closed::page(&self.market, headers, "no-storefront", Duration::from_mins(1)),
+            },
+        })
     }
 
     /// Reads a request's body, within its size and its time.
@@ -201,8 +256,8 @@ impl App {
         }
     }
 
-    async fn library_key(&self, session: &Session) -> Answer {
-        match self.market.library_key(&session.cookie).await {
+    async fn library_key(&self, guest: &Guest) -> Answer {
+        match self.market.library_key(&guest.cookie).await {
             Ok(text) => {
                 let mut answer = plain("text/plain; charset=utf-8", text);
                 let head = answer.headers_mut();
@@ -214,9 +269,9 @@ impl App {
         }
     }
 
-    fn restore(&self, session: &Session, form: &Bytes) -> Answer {
+    fn restore(&self, guest: &Guest, form: &Bytes) -> Answer {
         let key = session::form_field(form, "key").unwrap_or_default();
-        match self.market.restore_library(&session.cookie, &key) {
+        match self.market.restore_library(&guest.cookie, &key) {
             Ok(cookie) => {
                 let mut answer = empty(StatusCode::SEE_OTHER);
                 set(answer.headers_mut(), header::LOCATION, "/library");
@@ -226,6 +281,11 @@ impl App {
             Err(why) => problem(StatusCode::BAD_REQUEST, "library-key", &why.to_string()),
         }
     }
+}
+
+/// Does it only ask?
+fn reads(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
 }
 
 fn not_allowed(allow: &'static str) -> Answer {

@@ -1,9 +1,11 @@
 //! The node over HTTP: the storefront at `/`, files and ranges, licences, webhooks, the library's key, health and metrics,
 //! and the operator's page about the swarm of a work.
-//! It speaks HTTP and holds no state; what anything means it asks the market.
+//! It speaks HTTP and holds no state but copies of pages that say the same to everybody, for a second (`kept`); what
+//! anything means it asks the market.
 //!
 //! Invariant: what a storefront answers passes [`shop`] on its way out, so that no plugin sets a cookie, a policy or a
-//! `Location` elsewhere. Invariant: bytes of files come from the store's verified readers only.
+//! `Location` elsewhere. Invariant: a page that is kept was made for nobody. Invariant: bytes of files come from the
+//! store's verified readers only.
 
 mod accept;
 mod answer;
@@ -11,6 +13,7 @@ mod app;
 mod closed;
 mod desk;
 mod files;
+mod kept;
 mod metrics;
 mod plugin_metrics;
 mod range;

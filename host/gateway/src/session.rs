@@ -8,19 +8,32 @@ use std::sync::Arc;
 /// `__Host-` binds the cookie to this host, to HTTPS (or localhost) and to the whole site.
 const COOKIE: &str = "__Host-fondaco";
 
-/// A visitor, and the cookie to set where they are new.
-pub(crate) struct Session {
+/// Who asks, as far as the cookie itself says, and the cookie to set where they are new.
+pub(crate) struct Guest {
     pub cookie: Cookie,
-    pub visitor: Arc<Visitor>,
-    pub csrf: String,
     pub set_cookie: Option<String>,
 }
 
-pub(crate) fn open(market: &Market, headers: &HeaderMap) -> Session {
+/// A guest whose visit is about something of their own.
+pub(crate) struct Session {
+    pub visitor: Arc<Visitor>,
+    pub csrf: String,
+    /// There was no cookie, so no page of theirs came before.
+    pub is_new: bool,
+}
+
+/// Reads the cookie, or makes one. It costs next to nothing.
+pub(crate) fn greet(market: &Market, headers: &HeaderMap) -> Guest {
     let known = cookies(headers).find(|(name, _)| *name == COOKIE).and_then(|(_, value)| market.read_cookie(value));
     let (cookie, is_new) = known.map_or_else(|| (market.new_cookie(), true), |cookie| (cookie, false));
     let set_cookie = is_new.then(|| header_of(market, &cookie));
-    Session { visitor: Arc::new(market.visitor(&cookie)), csrf: market.csrf_token(&cookie), set_cookie, cookie }
+    Guest { cookie, set_cookie }
+}
+
+/// Derives what follows from the cookie.
+pub(crate) fn open(market: &Market, guest: &Guest) -> Session {
+    let (visitor, csrf) = (Arc::new(market.visitor(&guest.cookie)), market.csrf_token(&guest.cookie));
+    Session { visitor, csrf, is_new: guest.set_cookie.is_some() }
 }
 
 /// The `Set-Cookie` header's value.
@@ -79,7 +92,7 @@ pub(crate) fn check_form(
         }
     }
     let token = form_field(form, "csrf").unwrap_or_default();
-    if session.set_cookie.is_some() || !same(token.as_bytes(), session.csrf.as_bytes()) {
+    if session.is_new || !same(token.as_bytes(), session.csrf.as_bytes()) {
         return Err(Forged::Token);
     }
     Ok(())
@@ -152,8 +165,7 @@ mod tests {
             own: fondaco_runtime::LazyHolder::new(Box::new(|| None)),
             led_on: Arc::default(),
         };
-        let mut session =
-            Session { cookie: Cookie::default(), visitor: Arc::new(visitor), csrf: "token".into(), set_cookie: None };
+        let mut session = Session { visitor: Arc::new(visitor), csrf: "token".into(), is_new: false };
         let uri = Uri::from_static("/buy");
         let check = |session: &Session, pairs: &[(&'static str, &'static str)], form: &[u8]| {
             let mut headers = HeaderMap::new();
@@ -181,7 +193,7 @@ mod tests {
         for form in [b"".as_slice(), b"csrf=", b"csrf=tokem", b"csrf=token2", b"other=token"] {
             assert_eq!(check(&session, &[], form), Err(Forged::Token));
         }
-        session.set_cookie = Some("new".into());
+        session.is_new = true;
         assert_eq!(check(&session, &[], good), Err(Forged::Token), "a form cannot come before its page");
     }
 }

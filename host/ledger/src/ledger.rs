@@ -208,6 +208,7 @@ mod tests {
         let options = || Options::new(Arc::new(|_| Vec::new()));
         let ledger = Ledger::open(&path, options()).unwrap();
         ledger.set_cursor("before", 1).await.unwrap();
+        assert_eq!(ledger.commits(), 1, "it counts before it answers");
         // A broken reference that is looked at only in the commit makes that fail.
         let broken = "PRAGMA defer_foreign_keys = ON; INSERT INTO payments VALUES('p', 1, 'nobody', 'g', 0)";
         let bad = ledger.write(move |tx| Ok(tx.conn.execute_batch(broken)?));
@@ -215,6 +216,7 @@ mod tests {
         for failed in [bad, beside, ledger.set_cursor("after", 1).await] {
             assert!(matches!(&failed, Err(Error::Stopped { why }) if why.contains("a commit failed")), "{failed:?}");
         }
+        assert_eq!(ledger.commits(), 1, "what was not committed does not count");
         drop(ledger);
         let ledger = Ledger::open(&path, options()).unwrap();
         for (consumer, found) in [("before", 1), ("beside", 0), ("after", 0)] {

@@ -1,9 +1,7 @@
 //! Counters for the metrics page.
 
-use std::sync::atomic::{
-    AtomicBool, AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
-};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 /// What the ledger did since it was opened.
@@ -46,7 +44,7 @@ impl Counters {
         Self { events: events.into(), ..Self::default() }
     }
     pub(crate) fn committed(&self, writes: usize, took: Duration, events: u64) {
-        // Whoever sees the number sees what was committed, too.
+        // Whoever sees the new number reads what was committed, or later.
         self.commits.fetch_add(1, Release);
         self.writes.fetch_add(writes as u64, Relaxed);
         self.commit_nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);

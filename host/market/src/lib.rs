@@ -94,9 +94,9 @@ pub struct Looks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
     /// The ledger's commits: every event, and every write of a plugin.
-    commits: u64,
+    pub commits: u64,
     /// Changes of plugins, of looks, and of whether there are peers.
-    changes: u64,
+    pub changes: u64,
 }
 
 /// A handle on the flows, cheap to clone.

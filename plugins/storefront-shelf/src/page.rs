@@ -71,7 +71,7 @@ pub enum Section {
 /// Who may keep a copy of a page.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
-    /// It says the same to everybody; the browser asks again before it uses its copy.
+    /// It says the same to everybody: the node may keep it for a moment, a browser asks before it uses its copy again.
     Public,
     /// It holds a form's token or something of the visitor's: nobody keeps it.
     Never,
@@ -217,10 +217,12 @@ impl<'a> Page<'a> {
         let mut out = String::with_capacity(content.0.len() + 6 * 1024);
         self.frame(head, content).render_to(&mut out);
         let keep = if head.keep == Keep::Public { "private, no-cache" } else { "private, no-store" };
-        Response::html(out)
+        let page = Response::html(out)
             .with("cache-control", keep)
             .with("vary", "accept-language")
-            .with("content-language", self.t.lang)
+            .with("content-language", self.t.lang);
+        // The node may show this copy to others for a moment; browsers never see the promise.
+        if head.keep == Keep::Public { page.with("fondaco-page", "shared") } else { page }
     }
 
     fn frame(&self, head: &Head, content: &Markup) -> Markup {

@@ -173,7 +173,8 @@ impl Response {
         }
         self
     }
-    /// Lets browsers keep it for so many seconds.
+    /// Lets browsers keep it for so many seconds, and the node show one copy to everybody for one. Never for a page that
+    /// holds something of the visitor's.
     #[must_use]
     pub fn cache(self, seconds: u32) -> Self {
         self.with("cache-control", &format!("public, max-age={seconds}"))

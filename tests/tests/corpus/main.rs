@@ -237,6 +237,7 @@ corpus! {
     page_that_loops [1] "a page that never comes" => Stopped ["handle ran for more than", "raise limits.deadline"] in pages;
     page_that_panics [16] "a page that panics" => Stopped ["handle trapped", "tell its author"] in pages;
     page_for_another_session [64] "a page that acts for another visitor" => Harmless ["this is not the visitor's session"] in pages;
+    page_of_one_that_is_promised_to_all [64] "a page with a visitor's session that claims to say the same to everybody" => Harmless ["session \"\", token \"\", browser None"] in pages;
     page_that_reads_cookies [23] "a page that looks for cookies and credentials" => Harmless ["None None"] in pages;
 
     // Bundles, over the command line; a hundred thousand more are in host/trust/tests/bad_bundles.

@@ -141,6 +141,24 @@ pub fn page_for_another_session() -> Result<Outcome> {
     Ok(Outcome::Harmless(said))
 }
 
+pub fn page_of_one_that_is_promised_to_all() -> Result<Outcome> {
+    let (_node, running, mut victim) = shop()?;
+    let handle = victim.page("/whoami")?;
+    let first = victim.page("/promised")?;
+    ensure!(first.contains(&handle), "the first answer is the victim's own: {first}");
+    let host = running.url.trim_start_matches("http://");
+    let headers = [("accept-language", "en"), ("user-agent", "Curious/1.0")];
+    let mut said = String::new();
+    for _ in 0..5 {
+        let answer = fondaco_tests::http::send(host, "GET", "/promised", &headers, b"")?;
+        said = answer.text();
+        ensure!(answer.status == 200 && !said.contains(&handle), "{answer:?}");
+        ensure!(answer.header("fondaco-page").is_none(), "the promise is between storefront and node: {answer:?}");
+    }
+    ensure!(victim.page("/promised")? == said, "the copy is everybody's");
+    Ok(Outcome::Harmless(said))
+}
+
 pub fn page_that_reads_cookies() -> Result<Outcome> {
     let (_node, running, mut visitor) = shop()?;
     visitor.page("/honest")?;

@@ -318,8 +318,25 @@ fn what_is_not_there_and_what_is_not_allowed_is_said() {
 #[test]
 fn pages_of_a_visitors_own_are_kept_by_nobody() {
     shop();
-    for path in ["/library", "/orders/ord_open", "/campaigns/keep-it", &album()] {
-        assert_eq!(get(path).header("cache-control"), Some("private, no-store"), "{path}");
+    for path in ["/library", "/orders/ord_open", "/campaigns/keep-it", &album(), "/nowhere"] {
+        let page = get(path);
+        assert_eq!(page.header("cache-control"), Some("private, no-store"), "{path}");
+        assert_eq!(page.header("fondaco-page"), None, "{path}");
+    }
+}
+
+#[test]
+fn pages_that_promise_to_be_everybodys_hold_nothing_of_a_visitors() {
+    shop();
+    for path in ["/", "/about", "/search?q=night", "/campaigns"] {
+        let of = |visitor: &str| {
+            let request = Request::get(path).with_header("fondaco-session", visitor);
+            Shelf::handle(request.with_header("fondaco-csrf", &format!("token-of-{visitor}")))
+        };
+        let (ada, grace, nobody) = (of("ada"), of("grace"), Shelf::handle(Request::get(path)));
+        assert_eq!(ada.header("fondaco-page"), Some("shared"), "{path}");
+        assert_eq!(ada.text(), grace.text(), "{path}");
+        assert_eq!(ada.text(), nobody.text(), "{path}: the copy that is kept is made for nobody");
     }
 }
 

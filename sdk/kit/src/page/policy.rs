@@ -6,8 +6,9 @@ use http::{HeaderMap, StatusCode, header};
 use super::tree::Element;
 use super::{Page, Where};
 
-/// Response headers that a node takes from a storefront; it drops all others (`host/gateway`).
-const TAKEN: [&str; 10] = [
+/// Response headers that a node takes from a storefront; it drops all others (`host/gateway`). `fondaco-page` is for
+/// the node alone.
+const TAKEN: [&str; 11] = [
     "content-type",
     "content-language",
     "content-disposition",
@@ -18,6 +19,7 @@ const TAKEN: [&str; 10] = [
     "vary",
     "link",
     "location",
+    "fondaco-page",
 ];
 /// What HTTP libraries add by themselves, and nobody means anything by.
 const IGNORED: [&str; 5] = ["content-length", "date", "transfer-encoding", "connection", "allow"];
@@ -151,9 +153,10 @@ pub(crate) fn headers(
     if !body.is_empty() && text(header::CONTENT_TYPE).is_none_or(|t| !t.contains('/')) {
         found.push(format!("{target} has no content-type: browsers would not show it"));
     }
-    let shared = text(header::CACHE_CONTROL).unwrap_or_default().contains("public");
+    let is_promised = headers.get("fondaco-page").is_some_and(|v| v == "shared");
+    let shared = is_promised || text(header::CACHE_CONTROL).unwrap_or_default().contains("public");
     if shared && private.iter().any(|p| body.contains(p)) {
-        found.push(format!("{target} lets everybody's caches keep a page with one visitor's session or token: say no-store, or leave cache-control out"));
+        found.push(format!("{target} lets everybody's caches keep a page with one visitor's session or token: say no-store, or leave cache-control and fondaco-page out"));
     }
     if status.is_redirection() && status != StatusCode::NOT_MODIFIED && text(header::LOCATION).is_none() {
         found.push(format!("{target} answers {status} without a location"));
@@ -224,6 +227,8 @@ mod tests {
         assert_eq!(of(&[html, ("cache-control", "public, max-age=60")], "page"), "");
         assert_eq!(of(&[html, ("cache-control", "no-store")], "secret"), "");
         assert!(of(&[html, ("cache-control", "public")], "a secret").contains("everybody's caches"));
+        assert_eq!(of(&[html, ("fondaco-page", "shared")], "page"), "");
+        assert!(of(&[html, ("fondaco-page", "shared")], "a secret").contains("fondaco-page out"));
         assert!(of(&[html, ("set-cookie", "a=b")], "").contains("one cookie"));
         assert!(of(&[html, ("x-powered-by", "kit")], "").contains("drops it"));
         assert!(of(&[], "page").contains("no content-type"));

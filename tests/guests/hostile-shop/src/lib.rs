@@ -53,6 +53,14 @@ impl Storefront for Shop {
                 ))
             }
             "/whoami" => Response::html(request.session()),
+            // Says that it is everybody's, and is one visitor's.
+            "/promised" => Response::html(format!(
+                "session {:?}, token {:?}, browser {:?}",
+                request.session(),
+                request.csrf(),
+                request.header("user-agent")
+            ))
+            .with("fondaco-page", "shared"),
             "/cookie" => {
                 Response::html(format!("{:?} {:?}", request.header("cookie"), request.header("authorization")))
             }
