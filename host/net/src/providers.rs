@@ -289,6 +289,18 @@ mod tests {
     }
 
     #[test]
+    fn a_record_has_few_addresses_and_short_ones() {
+        let mut store = Providers::new(PeerId::random());
+        let long = format!("/dns/{}/tcp/1", "x".repeat(MOST_ADDRESS_BYTES));
+        let addresses = (1..100).map(|port| format!("/ip4/192.0.2.1/tcp/{port}"));
+        let addresses = std::iter::once(long).chain(addresses).map(|address| address.parse().unwrap()).collect();
+        let record = ProviderRecord { addresses, ..record(1, PeerId::random()) };
+        store.add_provider(record.clone()).unwrap();
+        let kept = store.providers(&record.key).remove(0).addresses;
+        assert_eq!(kept, record.addresses[1..=MOST_ADDRESSES]);
+    }
+
+    #[test]
     fn a_peer_brings_so_many_keys_and_no_more() {
         let mut store = Providers::new(PeerId::random());
         let (one, two) = (PeerId::random(), PeerId::random());

@@ -313,3 +313,62 @@ impl ConnectionHandler for Handler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use libp2p::core::ConnectedPoint;
+    use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished};
+
+    use super::*;
+
+    fn streams(per_peer: usize) -> Streams {
+        // Nothing is taken in: a stream cannot be made here.
+        let (inbound, _) = mpsc::channel(1);
+        Streams::new(crate::BLOB, Vec::new(), per_peer, inbound)
+    }
+
+    #[test]
+    fn whoever_comes_again_still_has_the_streams_that_it_left_waiting() {
+        let (mut streams, peer, connection_id) = (streams(4), PeerId::random(), ConnectionId::new_unchecked(1));
+        let endpoint = &ConnectedPoint::Listener { local_addr: Multiaddr::empty(), send_back_addr: Multiaddr::empty() };
+        let come = |streams: &mut Streams| {
+            streams.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+                peer_id: peer,
+                connection_id,
+                endpoint,
+                failed_addresses: &[],
+                other_established: 0,
+            }));
+        };
+        let go = |streams: &mut Streams| {
+            streams.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
+                peer_id: peer,
+                connection_id,
+                endpoint,
+                cause: None,
+                remaining_established: 0,
+            }));
+        };
+        come(&mut streams);
+        let slots = Arc::clone(streams.slots.entry(peer).or_insert_with(|| Arc::new(Semaphore::new(4))));
+        let waiting = slots.try_acquire_many_owned(3).unwrap();
+        go(&mut streams);
+        come(&mut streams);
+        assert_eq!(streams.slots.get(&peer).map(|slots| slots.available_permits()), Some(1));
+        drop(waiting);
+        go(&mut streams);
+        assert!(streams.slots.is_empty(), "whoever left nothing is forgotten");
+    }
+
+    #[test]
+    fn so_many_streams_are_being_opened_at_once() {
+        let (mut handler, peer) = (streams(1).handler(), PeerId::random());
+        let mut refused = 0;
+        for _ in 0..2 * MOST_OPENING {
+            let (reply, mut told) = oneshot::channel();
+            handler.on_behaviour_event(Open(peer, reply));
+            refused += usize::from(told.try_recv().is_ok());
+        }
+        assert_eq!((handler.opening, refused), (MOST_OPENING, MOST_OPENING));
+    }
+}

@@ -116,6 +116,7 @@ fn all() -> Vec<(&'static str, Vec<Box<dyn Error>>)> {
         }),
         all!(ReleaseError {
             ReleaseError::Envelope(_) => ReleaseError::Envelope(EnvelopeError::Malformed),
+            ReleaseError::TooLong { .. } => ReleaseError::TooLong { what: "receipt", found: 600, most: 512 },
             ReleaseError::Key(_) => ReleaseError::Key(KeyError::NonCanonical(key)),
             ReleaseError::Signature { .. } => ReleaseError::Signature { what: "release", key },
             ReleaseError::Publisher { .. } => ReleaseError::Publisher { work: work(), key },

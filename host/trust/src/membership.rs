@@ -70,7 +70,8 @@ pub fn verify_membership(
 ) -> Result<Membership, MembershipError> {
     // 1. Size: nothing longer is read.
     if envelope.len() > MAX_MEMBERSHIP_BYTES {
-        return Err(ReleaseError::from(EnvelopeError::TooLong(envelope.len())).into());
+        let (found, most) = (envelope.len(), MAX_MEMBERSHIP_BYTES);
+        return Err(ReleaseError::TooLong { what: "membership token", found, most }.into());
     }
     // 2. Form: an envelope in its one encoding, of this payload type and no other.
     let signed = Signed::<Membership>::decode(envelope).map_err(ReleaseError::from)?;
@@ -258,7 +259,7 @@ mod tests {
         }
         let long = scene.of(|m| m.name = Some("x".repeat(MAX_MEMBERSHIP_BYTES)));
         let refused = scene.verify(&long).unwrap_err().to_string();
-        assert!(refused.contains("bytes, and at most"), "{refused}");
+        assert!(refused.contains(&format!("and at most {MAX_MEMBERSHIP_BYTES} are read")), "{refused}");
     }
 
     #[test]

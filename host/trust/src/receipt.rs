@@ -25,7 +25,7 @@ pub fn sign_receipt(key: &KeyPair, receipt: &Receipt) -> Result<Vec<u8>, Release
 /// Verifies a receipt: size, form, key, signature.
 pub fn verify_receipt(envelope: &[u8]) -> Result<SignedReceipt, ReleaseError> {
     if envelope.len() > MAX_RECEIPT_BYTES {
-        return Err(EnvelopeError::TooLong(envelope.len()).into());
+        return Err(ReleaseError::TooLong { what: "receipt", found: envelope.len(), most: MAX_RECEIPT_BYTES });
     }
     let (downloader, receipt) = open::<Receipt>(envelope, "receipt")?;
     let payload = receipt.to_bytes()?;

@@ -14,6 +14,16 @@ pub enum ReleaseError {
     /// Its form.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
+    /// Its size, where it has a bound of its own.
+    #[error("the {what} has {found} bytes, and at most {most} are read")]
+    TooLong {
+        /// "membership token" or "receipt".
+        what: &'static str,
+        /// How many bytes it has.
+        found: usize,
+        /// How many it may have.
+        most: usize,
+    },
     /// Its key.
     #[error(transparent)]
     Key(#[from] KeyError),

@@ -142,3 +142,22 @@ async fn no_receipt_is_for_more_than_a_blob_can_have() {
     assert_eq!(taken.unwrap(), [Taken::TooMuch, Taken::New]);
     assert_eq!(ledger.deliveries(10).await.unwrap()[0].bytes, 1 << 40);
 }
+
+#[tokio::test]
+async fn a_release_has_so_many_receipts_whoever_signs_them() {
+    let (dir, ledger) = fresh();
+    let id = publish(&ledger, "a", 1, "0.00 EUR").await;
+    ledger.close().await;
+    drop(ledger);
+    let path = dir.path().join("ledger.db");
+    // All but the last, each of a downloader of its own. Taken in one by one they would be minutes.
+    let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99999)
+        INSERT INTO receipts(id, release, seeder, downloader, bytes, delivered)
+        SELECT CAST(printf('%032d', i) AS BLOB), ?1, zeroblob(32), CAST(printf('%032d', i) AS BLOB), 1, 0 FROM n";
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    assert_eq!(conn.execute(many, [id.as_bytes()]).unwrap(), 99_999);
+    drop(conn);
+    let ledger = open(&path);
+    let taken = ledger.take_receipts(vec![receipt(1, id, 1, 1, 1), receipt(2, id, 1, 2, 1)], START).await.unwrap();
+    assert_eq!(taken, [Taken::New, Taken::TooMuch]);
+}

@@ -9,6 +9,8 @@ mod members;
 mod reached;
 mod reading;
 mod search;
+mod strangers;
+mod sybils;
 mod transfer;
 mod web;
 

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
-use libp2p::{Multiaddr, PeerId};
+use libp2p::{Multiaddr, PeerId, Swarm};
 
 use super::finding::until;
 use super::{Node, TCP, config, data};
@@ -109,6 +111,25 @@ async fn a_relay_carries_little_and_leads_few() {
     let led = text.lines().find_map(|l| l.strip_prefix("fondaco_swarm_relay_circuits_total ")).unwrap();
     assert!((2..12).contains(&led.parse::<u64>().unwrap()), "{led} circuits");
     assert!(text.contains("fondaco_swarm_relay_reservations 1\n"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_is_asked_for_a_place_so_often_and_no_more() {
+    let given = Config { listen: vec!["/memory/71021".parse().unwrap()], transport: Transport::Memory, ..config("") };
+    let (relaying, relay) = relay(given).await;
+    let me = Keypair::generate_ed25519().public().to_peer_id();
+    let (transport, client) = crate::memory::transport(me);
+    let alive = libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_mins(1));
+    let mut swarm = Swarm::new(transport, client, me, alive);
+    for _ in 0..20 {
+        swarm.listen_on(through(&relay)).unwrap();
+        let asks = async { while swarm.next().await.is_some() {} };
+        let _ = tokio::time::timeout(Duration::from_millis(100), asks).await;
+    }
+    tokio::spawn(async move { while swarm.next().await.is_some() {} });
+    let metrics = async || relaying.net.metrics().await.unwrap();
+    let refused = "fondaco_swarm_relay_refused_total 8\n";
+    until("eight of twenty are refused", async || metrics().await.contains(refused)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
