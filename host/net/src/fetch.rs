@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::gate::Offence;
+use crate::known::{Known, NamedBy};
 use crate::net::Net;
 use crate::pex::At;
 use crate::plan::{Piece, Plan, SourceId};
@@ -482,6 +483,7 @@ pub(crate) fn start(
         job: Arc::clone(&job),
         key,
         candidates: HashMap::new(),
+        known: Known::default(),
         fresh: VecDeque::new(),
         working: JoinSet::new(),
         exchanging: JoinSet::new(),
@@ -518,6 +520,7 @@ struct Run {
     job: Arc<Job>,
     key: Option<ReleaseId>,
     candidates: HashMap<Who, Candidate>,
+    known: Known,
     /// Whom to try next, and when.
     fresh: VecDeque<(Instant, Who)>,
     working: JoinSet<(Who, Ended)>,
@@ -537,7 +540,7 @@ impl Run {
         let mut told = HashSet::new();
         let (found, mut finding) = mpsc::channel::<(PeerId, Vec<Multiaddr>)>(32);
         for (peer, addresses) in peers {
-            self.candidate(Who::Peer(peer), addresses, None, true);
+            self.candidate(Who::Peer(peer), addresses, None, NamedBy::Link);
         }
         let mut feeding = JoinSet::new();
         feeding.spawn(feed(Arc::clone(&self.job)));
@@ -581,11 +584,13 @@ impl Run {
                     let (who, ended) = ended.map_err(|_| Error::Stopping)?;
                     self.ended(&who, ended)?;
                 }
-                Some((who, addresses, web)) = hinted.recv() => self.candidate(who, addresses, web, true),
-                Some((peer, addresses)) = finding.recv() => self.candidate(Who::Peer(peer), addresses, None, true),
+                Some((who, addresses, web)) = hinted.recv() => self.candidate(who, addresses, web, NamedBy::Link),
+                Some((peer, addresses)) = finding.recv() => {
+                    self.candidate(Who::Peer(peer), addresses, None, NamedBy::Table);
+                }
                 Some(Ok(named)) = self.exchanging.join_next() => {
                     for (peer, addresses) in named {
-                        self.candidate(Who::Peer(peer), addresses, None, false);
+                        self.candidate(Who::Peer(peer), addresses, None, NamedBy::Source);
                     }
                 }
                 _ = exchange.tick() => self.exchange(),
@@ -630,8 +635,9 @@ impl Run {
         }
     }
 
-    /// Somebody who may have it. `first`: to be tried before those who wait; else behind them.
-    fn candidate(&mut self, who: Who, addresses: Vec<Multiaddr>, web: Option<Web>, first: bool) {
+    /// Somebody who may have it: to be tried before those who wait, or behind them where another source's word is all there
+    /// is.
+    fn candidate(&mut self, who: Who, addresses: Vec<Multiaddr>, web: Option<Web>, by: NamedBy) {
         if who.peer() == Some(self.net.peer_id()) {
             return;
         }
@@ -643,19 +649,19 @@ impl Run {
             }
             return;
         }
-        let mut sources = locked(&self.job.sources);
-        if sources.len() >= 256 {
+        if !self.known.take(by) {
             return;
         }
+        let mut sources = locked(&self.job.sources);
         let id = sources.len();
         sources.push(SourceStatus { who: who.clone(), bytes: 0, state: SourceState::Waiting });
         drop(sources);
         self.candidates.insert(who.clone(), Candidate { id, addresses, web, tries: 0, out: false });
-        if first {
-            self.fresh.push_front((Instant::now(), who));
-        } else {
+        if by == NamedBy::Source {
             self.fresh.push_back((Instant::now(), who));
             self.fresh.make_contiguous().sort_by_key(|(at, _)| *at);
+        } else {
+            self.fresh.push_front((Instant::now(), who));
         }
     }
 

@@ -18,6 +18,7 @@ mod error;
 mod fetch;
 mod gate;
 mod gossip;
+mod known;
 mod learnt;
 mod member;
 pub mod memory;

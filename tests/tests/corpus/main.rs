@@ -63,6 +63,22 @@ pub struct Row {
 const WHO: &str = "org.example.";
 const VERSION: &str = "1.0.0";
 
+/// Are these words in the sentence? A number in front is the whole of one: "10 of 14" does not say "0 of 14".
+fn says(sentence: &str, words: &str) -> bool {
+    let starts = |at: usize| {
+        let before = sentence.get(..at).and_then(|before| before.chars().next_back());
+        !(words.starts_with(|c: char| c.is_ascii_digit()) && before.is_some_and(|c| c.is_ascii_digit()))
+    };
+    sentence.match_indices(words).any(|(at, _)| starts(at))
+}
+
+#[test]
+fn a_number_is_no_part_of_a_greater_one() {
+    assert!(says("0 of 14 got through: []", "0 of 14"));
+    assert!(!says("10 of 14 got through: [\"/\"]", "0 of 14"));
+    assert!(says("10 of 14, and 0 of 14", "0 of 14") && says("it trapped", "rapped"));
+}
+
 fn prove(row: &Row, attack: fn() -> Result<Outcome>) -> Result<()> {
     let (end, words) = match attack()? {
         Outcome::Stopped(words) => (End::Stopped, words),
@@ -74,7 +90,7 @@ fn prove(row: &Row, attack: fn() -> Result<Outcome>) -> Result<()> {
     println!("{} (threats {:?}): {}\n  {end:?}: {words}", row.id, row.threats, row.attack);
     ensure!(end == row.end, "{} ended as {end:?}, and {:?} was expected: {words}", row.id, row.end);
     for said in row.says {
-        ensure!(words.contains(said), "{}: {said:?} is not said: {words}", row.id);
+        ensure!(says(&words, said), "{}: {said:?} is not said: {words}", row.id);
     }
     if end != End::Harmless {
         ensure!(words.contains(WHO) && words.contains(VERSION), "{}: the plugin is not named: {words}", row.id);
