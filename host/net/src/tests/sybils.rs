@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::finding::until;
 use super::{Node, config, data};
-use crate::{Config, KAD, Role, Transport, Want};
+use crate::{Config, KAD, Limits, Role, Transport, Want};
 
 const HONEST: u64 = 6;
 const SYBILS: u64 = 150;
@@ -106,7 +106,9 @@ async fn sybils(honest: &[(PeerId, Multiaddr)]) {
 
 async fn node(port: u64, role: Role, bootstrap: &[(PeerId, Multiaddr)]) -> Node {
     let (listen, announce, bootstrap) = (vec![at(port)], vec![at(port)], bootstrap.to_vec());
-    Node::new(Config { listen, announce, bootstrap, role, transport: Transport::Memory, ..config("") }).await
+    // The process is that of all of them, so its memory says nothing about one.
+    let limits = Limits { memory_bytes: u64::MAX, ..Limits::default() };
+    Node::new(Config { listen, announce, bootstrap, role, limits, transport: Transport::Memory, ..config("") }).await
 }
 
 /// What an honest node has.
