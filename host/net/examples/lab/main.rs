@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fondaco_net::{
-    Answered, Config, Found, Future, Multiaddr, Net, PeerId, Question, Search, Shelf, Transport, Want, Whom,
+    Answered, Config, Found, Future, Limits, Multiaddr, Net, PeerId, Question, Search, Shelf, Transport, Want, Whom,
 };
 use fondaco_schemas::{BlobHash, Release, ReleaseId, WorkId, WorkKind};
 use fondaco_store::{Options, Store};
@@ -59,6 +59,8 @@ impl Node {
             transport: if memory { Transport::Memory } else { Transport::Sockets },
             listen: vec![listen.clone()],
             bootstrap: bootstrap.to_vec(),
+            // The process is that of all of them, so its memory says nothing about one.
+            limits: Limits { memory_bytes: u64::MAX, ..Limits::default() },
             ..Config::default()
         };
         let net = Net::start(config, &KeyPair::generate().unwrap(), store.clone(), Arc::new(shelf)).await.unwrap();

@@ -80,8 +80,9 @@ pub async fn start(count: u64, first_port: u64, honest: &[(PeerId, Multiaddr)]) 
                 swarm.select_next_some().await;
             }
         });
-        if n % 50 == 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        // No node lets in as many at once as there are.
+        if n % 25 == 24 {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
     }
 }

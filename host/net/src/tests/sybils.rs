@@ -1,107 +1,27 @@
 //! A hash table in which twenty-five of twenty-six nodes are there to be in the way. `cargo lab hundreds sybils` has more
 //! of them, and measures.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use fondaco_schemas::ReleaseId;
-use futures_util::StreamExt;
-use libp2p::identity::Keypair;
-use libp2p::kad::store::{Error, RecordStore, Result};
-use libp2p::kad::{self, ProviderRecord, Record, RecordKey};
-use libp2p::swarm::NetworkBehaviour;
-use libp2p::{Multiaddr, PeerId, Swarm, identify, relay};
+use libp2p::{Multiaddr, PeerId};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::finding::until;
 use super::{Node, config, data};
-use crate::{Config, KAD, Limits, Role, Transport, Want};
+use crate::{Config, Limits, Role, Transport, Want};
+
+#[path = "../../examples/lab/sybil.rs"]
+mod sybil;
 
 const HONEST: u64 = 6;
 const SYBILS: u64 = 150;
 /// How long a fetch may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Keeps nothing that it is told, and says of every key that it has it.
-struct Lies(PeerId);
-
-impl RecordStore for Lies {
-    type RecordsIter<'a> = std::iter::Empty<Cow<'a, Record>>;
-    type ProvidedIter<'a> = std::iter::Empty<Cow<'a, ProviderRecord>>;
-
-    fn get(&self, _: &RecordKey) -> Option<Cow<'_, Record>> {
-        None
-    }
-    fn put(&mut self, _: Record) -> Result<()> {
-        Err(Error::MaxRecords)
-    }
-    fn remove(&mut self, _: &RecordKey) {}
-    fn records(&self) -> Self::RecordsIter<'_> {
-        std::iter::empty()
-    }
-    fn add_provider(&mut self, _: ProviderRecord) -> Result<()> {
-        Ok(())
-    }
-    fn providers(&self, key: &RecordKey) -> Vec<ProviderRecord> {
-        vec![ProviderRecord { key: key.clone(), provider: self.0, expires: None, addresses: Vec::new() }]
-    }
-    fn provided(&self) -> Self::ProvidedIter<'_> {
-        std::iter::empty()
-    }
-    fn remove_provider(&mut self, _: &RecordKey, _: &PeerId) {}
-}
-
-#[derive(NetworkBehaviour)]
-struct Sybil {
-    kad: kad::Behaviour<Lies>,
-    identify: identify::Behaviour,
-    relay: relay::client::Behaviour,
-}
-
 fn at(port: u64) -> Multiaddr {
     format!("/memory/{port}").parse().unwrap()
-}
-
-/// Starts all of them; they know each other, and come to every honest node.
-async fn sybils(honest: &[(PeerId, Multiaddr)]) {
-    let port = |n: u64| at(75_100 + n % SYBILS);
-    let keys: Vec<Keypair> = (0..SYBILS).map(|_| Keypair::generate_ed25519()).collect();
-    let ids: Vec<PeerId> = keys.iter().map(|key| key.public().to_peer_id()).collect();
-    for (n, key) in (0..).zip(keys) {
-        let me = key.public().to_peer_id();
-        let (transport, client) = crate::memory::transport(me);
-        let mut config = kad::Config::new(KAD);
-        config.set_periodic_bootstrap_interval(None);
-        let identify = identify::Config::new("/fondaco/1".into(), key.public());
-        let behaviour = Sybil {
-            kad: kad::Behaviour::with_config(me, Lies(me), config),
-            identify: identify::Behaviour::new(identify),
-            relay: client,
-        };
-        let alive = libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_mins(10));
-        let mut swarm = Swarm::new(transport, behaviour, me, alive);
-        swarm.behaviour_mut().kad.set_mode(Some(kad::Mode::Server));
-        swarm.listen_on(port(n)).unwrap();
-        swarm.add_external_address(port(n));
-        // Each knows some of its kind, all round.
-        for step in 0..40 {
-            let other = (n * 7 + step * 13 + 1) % SYBILS;
-            swarm.behaviour_mut().kad.add_address(&ids[usize::try_from(other).unwrap()], port(other));
-        }
-        for (peer, address) in honest {
-            swarm.dial(address.clone().with_p2p(*peer).unwrap()).unwrap();
-        }
-        tokio::spawn(async move {
-            loop {
-                swarm.select_next_some().await;
-            }
-        });
-        // No node lets in as many at once as there are.
-        if n % 25 == 24 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
 }
 
 async fn node(port: u64, role: Role, bootstrap: &[(PeerId, Multiaddr)]) -> Node {
@@ -144,7 +64,7 @@ async fn what_a_link_names_comes_however_many_stand_in_the_hash_table() {
         knowing.push(knows);
     }
     let honest: Vec<(PeerId, Multiaddr)> = owners.iter().map(|(_, place)| place.clone()).collect();
-    sybils(&honest).await;
+    sybil::start(SYBILS, 75_100, &honest).await;
     for (owner, _) in &owners {
         until("the table is theirs", async || owner.net.status().await.unwrap().routing > 30).await;
     }
