@@ -256,6 +256,8 @@ async fn search() {
             max_price: None,
             drm_free: false,
         };
+        // Slower than the rate at which nodes stop answering one who asks.
+        tokio::time::sleep(Duration::from_millis(150)).await;
         let begin = Instant::now();
         let late = tokio::time::sleep(Duration::from_secs(2));
         let heard = searcher.net.search(search, Whom::Only(whom.clone()), 49, late, None).await;

@@ -1,5 +1,5 @@
 //! `cargo lab simulate`: look-ups and spreading among ten thousand, a hundred thousand and a million nodes, and from there to
-//! four million online of sixty million users. What was estimated, what was simulated and what was calculated stand in
+//! four million online of sixty million users. What was measured, what was simulated and what was calculated stand in
 //! tables of their own, with the assumptions.
 
 #![expect(clippy::cast_precision_loss, reason = "counts, far below 2^52")]
@@ -199,7 +199,7 @@ fn report(costs: &Costs, steps: &[Step], options: &Options) -> String {
         "How much a node sends and keeps, how long it takes to find something, and how long until a public has a release, as the",
     );
     say(
-        "swarm grows to sixty million users. Three kinds of figures are kept apart: what was **estimated** for single things, what a",
+        "swarm grows to sixty million users. Three kinds of figures are kept apart: what was **measured** for single things, what a",
     );
     say(
         "**simulation** made of it, node by node, and what was **calculated** from that for sizes that no machine here holds.\n",
@@ -208,7 +208,7 @@ fn report(costs: &Costs, steps: &[Step], options: &Options) -> String {
     say(&format!("$ cargo lab simulate --seed {} --out host/book/src/reference", options.seed));
     say("```\n");
     say("![Finding, hops, spreading, and how a release comes to a public](scale.svg)\n");
-    say("## Estimated\n");
+    say("## Measured\n");
     say(&format!("Costs of single things, {}; {}. They stand in `tests/lab/costs.toml`.\n", costs.basis, costs.date));
     say("| what | figure |\n|---|---|");
     let kib = 1024.0;
@@ -386,7 +386,7 @@ mod tests {
         let text = report(&costs, &steps, &options);
         assert_eq!(text, report(&costs, &again, &options), "the same seed, another report");
         for part in
-            ["## Estimated", "## Assumed", "## Simulated", "## Calculated", "| 300 |", "| 1200 |", "| 4 M | 1 M |"]
+            ["## Measured", "## Assumed", "## Simulated", "## Calculated", "| 300 |", "| 1200 |", "| 4 M | 1 M |"]
         {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
