@@ -18,7 +18,7 @@ mod sybil;
 const HONEST: u64 = 6;
 const SYBILS: u64 = 150;
 /// How long a fetch may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn at(port: u64) -> Multiaddr {
     format!("/memory/{port}").parse().unwrap()
