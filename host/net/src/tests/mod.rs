@@ -63,7 +63,7 @@ pub(super) struct Node {
     pub net: Net,
     pub store: Store,
     pub given: Arc<Given>,
-    _dir: tempfile::TempDir,
+    pub dir: tempfile::TempDir,
 }
 
 impl Node {
@@ -76,7 +76,7 @@ impl Node {
         let store = Store::open(dir.path(), Options::default()).unwrap();
         let given = Arc::new(Given::default());
         let net = Net::start(config, key, store.clone(), Arc::new(Arc::clone(&given))).await.unwrap();
-        Self { net, store, given, _dir: dir }
+        Self { net, store, given, dir }
     }
 
     /// A node that listens at one address.

@@ -1,5 +1,7 @@
 //! Honest nodes.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fondaco_store::Decoder;
@@ -100,6 +102,57 @@ async fn a_dropped_fetch_keeps_what_came_and_the_next_needs_only_the_rest() {
     };
     assert!(rest <= 4 << 20, "{rest} bytes came after 2 MiB were there");
     assert_eq!(buyer.store.verify(want.hash).unwrap(), want.size);
+}
+
+/// Copies a folder as it is at the moment: what a process that is killed leaves behind.
+fn snapshot(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&to).unwrap();
+            snapshot(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_kill_at_most_a_group_of_each_source_comes_again() {
+    const GROUP: u64 = 16 << 10;
+    let slow = Limits { upload_bytes_per_second: Some(3 << 20), ..Limits::default() };
+    let bytes = data(9 << 20, 6);
+    let (mut sources, mut peers, mut want) = (Vec::new(), Vec::new(), None);
+    for _ in 0..2 {
+        let node = Node::new(Config { limits: slow, ..config(TCP) }).await;
+        want = Some(node.add(&bytes));
+        peers.push(node.address().await);
+        sources.push(node);
+    }
+    let (want, buyer) = (want.unwrap(), Node::at("").await);
+    let fetch = buyer.net.fetch(vec![want.clone()], None, peers.clone());
+    let mut kills = Vec::new();
+    for mebibytes in [1, 3, 6] {
+        let there = loop {
+            match fetch.bytes() {
+                there if there >= mebibytes << 20 => break there,
+                _ => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        };
+        let left = tempfile::tempdir().unwrap();
+        snapshot(buyer.dir.path(), left.path());
+        kills.push((there, left));
+    }
+    fetch.done().await.unwrap();
+    for (there, left) in kills {
+        assert!(there < want.size, "all of it was there");
+        let store = fondaco_store::Store::open(left.path(), fondaco_store::Options::default()).unwrap();
+        let (key, given) = (fondaco_trust::KeyPair::generate().unwrap(), Arc::new(Arc::new(super::Given::default())));
+        let net = crate::Net::start(config(""), &key, store.clone(), given).await.unwrap();
+        let again = net.fetch(vec![want.clone()], None, peers.clone()).done().await.unwrap();
+        assert!(again.bytes <= want.size - there + 2 * GROUP, "{} came though {there} were there", again.bytes);
+        assert_eq!(store.verify(want.hash).unwrap(), want.size);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
