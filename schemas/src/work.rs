@@ -286,6 +286,10 @@ impl Release {
     pub fn is_public(&self, file: &FileInfo) -> bool {
         file.role.is_public() || file.protection.is_some() || self.is_free()
     }
+    /// The files of it that everybody may have, so that any node passes them on. The rest its publisher alone delivers.
+    pub fn for_everybody(&self) -> impl Iterator<Item = &FileInfo> {
+        self.files.iter().filter(|file| self.is_public(file))
+    }
     /// The file at a path.
     pub fn file(&self, path: &str) -> Option<&FileInfo> {
         self.files.iter().find(|f| f.path == path)

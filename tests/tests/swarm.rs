@@ -17,6 +17,8 @@ use tempfile::TempDir;
 mod channels;
 #[path = "swarm/members.rs"]
 mod members;
+#[path = "swarm/named.rs"]
+mod named;
 
 const ABOUT: &str = "slug = \"machine-wars\"\nkind = \"album\"\ntitle = \"Machine Wars\"\ncreators = [\"Ada Example\"]\n\
                      license = \"CC-BY-4.0\"\n[[offers]]\nid = \"free\"\nprice = \"0.00 EUR\"\n";
@@ -188,7 +190,7 @@ fn mistakes_are_named() -> Result<()> {
     check(&alone, &["get", &format!("fondaco:{id}")], 5, "enabled = true under [network]")?;
     let buyer = node("")?;
     check(&buyer, &["get", "fondaco:abc"], 2, "it must have 64 hexadecimal digits")?;
-    check(&buyer, &["seed", "machine-wars"], 2, "it must begin with fondaco:")?;
+    check(&buyer, &["seed", "machine-wars"], 2, "its page's address")?;
     check(&buyer, &["get", &format!("fondaco:{id}?p=/ip4/127.0.0.1/tcp/1")], 2, "/p2p/")?;
     let nobody =
         format!("fondaco:{id}?p=/ip4/127.0.0.1/tcp/1/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA");
@@ -204,13 +206,43 @@ fn mistakes_are_named() -> Result<()> {
 fn what_is_sold_without_a_lock_is_not_passed_on() -> Result<()> {
     let (publisher, buyer) = (node(LISTENS)?, node("")?);
     let about = ABOUT.replace("0.00 EUR", "3.00 EUR");
-    publisher.publish(&about, &[("one.flac", &noise(50_000)), ("cover.jpg", b"a picture")])?;
+    publisher.publish(&about, &[("one.flac", &noise(50_000))])?;
     let publishing: Running = publisher.deployment.up()?;
     let output = buyer.deployment.run(&["get", &link(&publisher.deployment)?])?;
     ensure!(output.code == 3 && output.stderr.contains("sold without a lock"), "{output:?}");
-    // The release itself is for everybody, its files are not.
+    // The release itself is for everybody, its file is not.
     ensure!(sent(&publisher.deployment)? < 5_000, "more than the release was sent");
     assert_eq!(publishing.stop()?, 0);
+    Ok(())
+}
+
+#[test]
+fn of_a_work_that_is_sold_goes_on_what_is_for_everybody() -> Result<()> {
+    let (publisher, seeder, buyer) = (node(LISTENS)?, node(LISTENS)?, node("")?);
+    let (about, cover) = (ABOUT.replace("0.00 EUR", "3.00 EUR"), noise(20_000));
+    publisher.publish(&about, &[("one.flac", &noise(500_000)), ("cover.jpg", &cover)])?;
+    let publishing = publisher.deployment.up()?;
+    let seeding = seeder.deployment.up()?;
+    let said = seeder.deployment.json(&["seed", &link(&publisher.deployment)?])?;
+    let link_of_seeder = bundles::text(said.last().context("nothing said")?, "link")?;
+    ensure!(sent(&publisher.deployment)? < 30_000, "more than the cover was sent");
+    let held = fs::read_dir(seeder.deployment.path().join("data/coming")).map_or(0, Iterator::count);
+    ensure!(held == 0, "it waits for what never comes");
+    publishing.kill()?;
+
+    let out = buyer.path("out");
+    let to = out.to_str().context("path")?;
+    let said = buyer.deployment.run(&["get", &link_of_seeder, "--out", to])?;
+    ensure!(said.code == 0 && said.stderr.contains("sold without a lock: one.flac; buy it at"), "{said:?}");
+    same(&out, "cover.jpg", &cover)?;
+    ensure!(!out.join("one.flac").exists(), "a file came that nobody delivers");
+    let got = buyer.deployment.json(&["get", &link_of_seeder, "--out", to])?;
+    ensure!(got.last().and_then(|g| g.get("left")) == Some(&serde_json::json!(["one.flac"])), "{got:?}");
+    // It is kept, and no tidying takes it away.
+    seeder.deployment.ok(&["gc", "--grace-hours", "0"])?;
+    seeder.deployment.ok(&["check", "--deep"])?;
+    buyer.deployment.ok(&["get", &link_of_seeder, "--out", to])?;
+    assert_eq!(seeding.stop()?, 0);
     Ok(())
 }
 

@@ -14,8 +14,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::app::App;
+use crate::app::{App, Swarm};
 use crate::desk::AskSwarm;
+use crate::links::AskLink;
 use crate::metrics::MoreMetrics;
 use crate::stall::Patient;
 
@@ -76,7 +77,7 @@ pub struct Gateway {
     market: Market,
     limits: Limits,
     more_metrics: Option<MoreMetrics>,
-    swarm: Option<AskSwarm>,
+    swarm: Option<Swarm>,
 }
 
 impl Gateway {
@@ -95,9 +96,9 @@ impl Gateway {
         Self { more_metrics: Some(more), ..self }
     }
 
-    /// The operator may see the swarm of a work, of which this knows.
-    pub fn with_swarm(self, swarm: AskSwarm) -> Self {
-        Self { swarm: Some(swarm), ..self }
+    /// The operator may see the swarm of a work, and others are given the link to one: whom to ask for either.
+    pub fn with_swarm(self, sharing: AskSwarm, link: AskLink) -> Self {
+        Self { swarm: Some(Swarm { sharing, link }), ..self }
     }
 
     /// Answers until `stop` says true, then lets open requests end within the drain time.

@@ -17,9 +17,10 @@ use crate::accept::Limits;
 use crate::answer::{Answer, empty, full, plain, problem, secure, set};
 use crate::desk::AskSwarm;
 use crate::kept::{Key, Page, Pages};
+use crate::links::AskLink;
 use crate::metrics::{Counts, MoreMetrics};
 use crate::session::{self, Forged, Guest};
-use crate::{closed, desk, files, metrics, shop, theme};
+use crate::{closed, desk, files, links, metrics, shop, theme};
 
 const MAX_TARGET: usize = 8 << 10;
 
@@ -30,11 +31,17 @@ pub(crate) struct App {
     pages: Pages,
     https: bool,
     more_metrics: Option<MoreMetrics>,
-    swarm: Option<AskSwarm>,
+    swarm: Option<Swarm>,
+}
+
+/// What the part of the node that knows the swarm is asked.
+pub(crate) struct Swarm {
+    pub sharing: AskSwarm,
+    pub link: AskLink,
 }
 
 impl App {
-    pub fn new(market: Market, limits: Limits, more_metrics: Option<MoreMetrics>, swarm: Option<AskSwarm>) -> Self {
+    pub fn new(market: Market, limits: Limits, more_metrics: Option<MoreMetrics>, swarm: Option<Swarm>) -> Self {
         let https = market.base_url().starts_with("https://");
         Self { market, limits, counts: Counts::default(), pages: Pages::default(), https, more_metrics, swarm }
     }
@@ -88,7 +95,13 @@ impl App {
             if !reads {
                 return not_allowed("GET, HEAD");
             }
-            return desk::page(&self.market, self.swarm.as_ref(), headers, uri, page).await;
+            return desk::page(&self.market, self.swarm.as_ref().map(|s| &s.sharing), headers, uri, page).await;
+        }
+        if let Some(work) = path.strip_prefix("/-/works/") {
+            if !reads {
+                return not_allowed("GET, HEAD");
+            }
+            return links::link(&self.market, self.swarm.as_ref().map(|s| &s.link), work).await;
         }
         match path {
             "/-/desk.css" => return only(reads, "GET, HEAD", desk::css()),

@@ -1,5 +1,5 @@
 //! The node over HTTP: the storefront at `/`, files and ranges, licences, webhooks, the library's key, health and metrics,
-//! and the operator's page about the swarm of a work.
+//! links to works, and the operator's page about the swarm of a work.
 //! It speaks HTTP and holds no state but copies of pages that say the same to everybody, for a second (`kept`); what
 //! anything means it asks the market.
 //!
@@ -14,6 +14,7 @@ mod closed;
 mod desk;
 mod files;
 mod kept;
+mod links;
 mod metrics;
 mod plugin_metrics;
 mod range;
@@ -24,4 +25,5 @@ mod theme;
 
 pub use accept::{Gateway, Limits, ServeError};
 pub use desk::{AskSwarm, Sharer, Sharing};
+pub use links::AskLink;
 pub use metrics::MoreMetrics;

@@ -159,7 +159,16 @@ impl Market {
         }
     }
 
-    fn all_here(&self, release: &Release) -> bool {
-        release.files.iter().all(|file| self.store().get(file.hash).is_ok_and(|blob| blob.size() == file.size))
+    /// Whether all files of a release that this node keeps are here.
+    pub fn all_here(&self, release: &Release) -> bool {
+        let is_here = |file: &FileInfo| self.store().get(file.hash).is_ok_and(|blob| blob.size() == file.size);
+        self.kept_of(release).all(is_here)
+    }
+
+    /// The files of a release that this node keeps: of its own all, of others' those that are for everybody. The rest their
+    /// publisher alone delivers.
+    pub(crate) fn kept_of<'a>(&self, release: &'a Release) -> impl Iterator<Item = &'a FileInfo> {
+        let own = *release.work.publisher() == self.publisher();
+        release.files.iter().filter(move |file| own || release.is_public(file))
     }
 }

@@ -6,13 +6,14 @@ use fondaco_schemas::{BlobHash, ReleaseId, Work};
 use crate::{Error, Market, now};
 
 impl Market {
-    /// Takes a signed release into the catalogue. All its files must be in the store; they are kept from now on.
+    /// Takes a signed release into the catalogue. The files that this node keeps of it must be in the store: all of its own,
+    /// and of others' those that are for everybody. They are kept from now on.
     ///
     /// # Cancel safety
     /// Dropped half-way, the work is in the catalogue or it is not; pins of what is not are taken back by the next tidying.
     pub async fn take_in(&self, envelope: Vec<u8>) -> Result<Work, Error> {
         let (release_id, release) = fondaco_trust::release::verify_release(&envelope)?;
-        let hashes: Vec<BlobHash> = release.files.iter().map(|f| f.hash).collect();
+        let hashes: Vec<BlobHash> = self.kept_of(&release).map(|f| f.hash).collect();
         let one = self.0.recording.lock().await;
         self.pin(hashes, release_id).await?;
         match self.ledger().record_release(&release, release_id, envelope, now()).await {

@@ -76,12 +76,12 @@ pub enum NodeCommand {
     Works,
     /// Search the works of this node, and with --peers those of others.
     Search(Search),
-    /// Copy a work's files out of the node, verified; with a link, fetch them from the swarm first.
+    /// Copy a work's files out of the node, verified; those of a work from elsewhere are fetched from the swarm first.
     Get(Get),
-    /// Fetch what a link names and keep it, to give it to others.
+    /// Fetch a work from elsewhere and keep it, to give it to others.
     Seed {
-        /// The link, as `fondaco works` prints it.
-        link: String,
+        /// Its `fondaco:` link, as `fondaco works` prints it, its release's id, or the address of its page at a node's shop.
+        work: String,
         /// Take it into the catalogue now, and fetch each of its files when somebody first asks for it.
         #[arg(long)]
         lazy: bool,
@@ -317,12 +317,13 @@ pub struct Search {
 /// `fondaco get`.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
 pub struct Get {
-    /// Its id or slug, or a `fondaco:` link.
+    /// Its id or slug; or of a work from elsewhere its `fondaco:` link, its release's id, or the address of its page at a
+    /// node's shop.
     pub work: String,
     /// The folder to copy into; absent: the slug.
     #[arg(long, short, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
-    /// Where the folder of a link's work is made.
+    /// Where the folder of a work from elsewhere is made.
     #[arg(skip)]
     pub beside: Option<PathBuf>,
 }

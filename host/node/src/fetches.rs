@@ -83,8 +83,8 @@ impl Fetches {
         if lazy && running.len() >= MOST {
             return None;
         }
-        let public = release.files.iter().filter(|file| release.is_public(file));
-        let wants: Vec<Want> = public.map(|f| Want { hash: f.hash, size: f.size, name: f.path.clone() }).collect();
+        let want = |f: &FileInfo| Want { hash: f.hash, size: f.size, name: f.path.clone() };
+        let wants: Vec<Want> = release.for_everybody().map(want).collect();
         let passing = Box::new(net.pass_on(wants.iter().map(|w| w.hash).collect()));
         let fetch = if lazy { net.fetch_when_read(wants, Some(id), peers) } else { net.fetch(wants, Some(id), peers) };
         for seed in seeds {

@@ -12,6 +12,7 @@ mod folder;
 mod following;
 mod membership;
 mod mirroring;
+mod named;
 mod node;
 #[cfg(any(feature = "otel", test))]
 mod otel;
@@ -151,7 +152,7 @@ fn prepared(folder: &Folder, command: NodeCommand, out: &Out) -> Done<NodeComman
             args.work = args.work.map(full);
             NodeCommand::Publish(args)
         }
-        NodeCommand::Get(mut args) if fondaco_schemas::Link::is_meant(&args.work) => {
+        NodeCommand::Get(mut args) if named::is_elsewhere(&args.work) => {
             // What the folder is called is known only once the release is here.
             args.beside = Some(full(".".into()));
             args.out = args.out.map(full);

@@ -12,6 +12,7 @@ use fondaco_net::{
     Answered, Config, Future, Limits, Multiaddr, Net, PeerId, Question, RelayLimits, Role, Shelf, Web, Who,
     answer_pages, answer_releases,
 };
+use fondaco_schemas::link::MAX_ADDRESSES;
 use fondaco_schemas::origin::HostName;
 use fondaco_schemas::{BlobHash, Deployment, Link, Release, ReleaseId, Work, network};
 use fondaco_trust::membership::when;
@@ -204,14 +205,16 @@ impl Node {
 
     /// What makes links to releases of this node, where it is part of a swarm.
     pub async fn links(&self) -> Links {
-        if !self.deployment.network.enabled {
-            return Links(None, None);
-        }
         let addresses = match self.swarm.get() {
             Some(net) => net.addresses().await.unwrap_or_default(),
             None => Vec::new(),
         };
-        Links(Some(addresses.iter().map(Multiaddr::to_string).collect()), self.own_web_seed())
+        Links {
+            market: self.market.clone(),
+            is_in_swarm: self.deployment.network.enabled,
+            addresses: addresses.iter().map(Multiaddr::to_string).collect(),
+            web: self.own_web_seed(),
+        }
     }
 }
 
@@ -272,14 +275,39 @@ pub fn ask_sharing(market: Market, net: Net) -> fondaco_gateway::AskSwarm {
     })
 }
 
+/// Gives the link to a release to those who ask the gateway for it.
+pub fn ask_link(node: Arc<Node>) -> fondaco_gateway::AskLink {
+    Box::new(move |id| {
+        let node = Arc::clone(&node);
+        Box::pin(async move { node.links().await.to(id) })
+    })
+}
+
 /// Makes links; none where the node is part of no swarm.
-pub struct Links(Option<Vec<String>>, Option<String>);
+pub struct Links {
+    market: Market,
+    is_in_swarm: bool,
+    addresses: Vec<String>,
+    web: Option<String>,
+}
 
 impl Links {
-    /// The link to a release.
+    /// The link to a release. Of one whose files are still to come it names where they come from, too.
     pub fn to(&self, release: ReleaseId) -> Option<String> {
-        let addresses = self.0.clone()?;
-        Some(Link { release, addresses, web: self.1.iter().cloned().collect() }.to_string())
+        if !self.is_in_swarm {
+            return None;
+        }
+        let mut link = Link { addresses: self.addresses.clone(), ..Link::to(release) };
+        match self.market.coming(release) {
+            // A web server without the files is no help.
+            Some(noted) => {
+                link.addresses.extend(noted.addresses);
+                link.web = noted.web;
+            }
+            None => link.web.extend(self.web.clone()),
+        }
+        link.addresses.truncate(MAX_ADDRESSES.saturating_sub(link.web.len()));
+        Some(link.to_string())
     }
 }
 
@@ -328,10 +356,10 @@ async fn release_of(node: &Node, net: &Net, link: &Link) -> Done<(Release, Vec<u
         }
         (release, envelope)
     };
-    if let Some(sold) = release.files.iter().find(|file| !release.is_public(file)) {
+    if release.for_everybody().next().is_none() {
         return Err(Fail::refused(format!(
-            "{} is sold without a lock: its publisher alone delivers {:?} to those who bought it, and no node passes it on",
-            release.title, sold.path
+            "{} is sold without a lock: its publisher alone delivers it to those who bought it, and no node passes it on",
+            release.title
         )));
     }
     Ok((release, envelope, Places { peers, web }))
@@ -349,10 +377,11 @@ pub async fn fetch(node: &Node, link: &Link, json: bool, out: &Out) -> Done<Work
     let net = node.net().await?;
     let (release, envelope, places) = release_of(node, net, link).await?;
     let (web, near) = (node.web()?, places.peers.clone());
+    let (count, bytes) = release.for_everybody().fold((0, 0_u64), |(n, sum), f| (n + 1, sum.saturating_add(f.size)));
     if !json {
-        out.note(format!("fetching {} ({} files)", release.title, release.files.len()));
+        out.note(format!("fetching {} ({count} files)", release.title));
     }
-    out.say(Said::Begin(release.files.iter().fold(0, |sum, f| sum.saturating_add(f.size))));
+    out.say(Said::Begin(bytes));
     let (mut told, mut paused) = (0, None);
     let work = loop {
         let of = (link.release, &release);

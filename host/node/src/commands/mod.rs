@@ -39,7 +39,7 @@ pub async fn run(node: &Node, command: NodeCommand, json: bool, out: &Out) -> Do
         NodeCommand::Works => works::list(node, json, out).await,
         NodeCommand::Search(args) => works::search(node, args, json, out).await,
         NodeCommand::Get(args) => works::get(node, args, json, out).await,
-        NodeCommand::Seed { link, lazy } => swarm::seed(node, &link, lazy, json, out).await,
+        NodeCommand::Seed { work, lazy } => swarm::seed(node, &work, lazy, json, out).await,
         NodeCommand::Channel => channels::channel(node, json, out).await,
         NodeCommand::Follow(args) => channels::follow(node, &args, json, out).await,
         NodeCommand::Unfollow { channel } => channels::unfollow(node, &channel, json, out).await,

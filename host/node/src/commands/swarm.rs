@@ -1,14 +1,9 @@
 //! The swarm, as its operator sees it: who is there, and fetching what others have.
 
-use std::path::PathBuf;
-
-use fondaco_schemas::Link;
-
-use crate::cli::Get;
-use crate::fail::{Done, Fail};
+use crate::fail::Done;
 use crate::node::Node;
 use crate::out::Out;
-use crate::{commands, swarm};
+use crate::{commands, named, swarm};
 
 pub async fn peers(node: &Node, json: bool, out: &Out) -> Done {
     let net = node.net().await?;
@@ -91,17 +86,9 @@ pub async fn sharers(node: &Node, work: &str, json: bool, out: &Out) -> Done {
     Ok(())
 }
 
-/// Fetches what a link names and copies its files out.
-pub async fn get(node: &Node, link: &Link, args: &Get, json: bool, out: &Out) -> Done {
-    let work = swarm::fetch(node, link, json, out).await?;
-    let beside = args.beside.clone().unwrap_or_default();
-    let folder = args.out.clone().unwrap_or_else(|| beside.join(PathBuf::from(work.release.work.slug())));
-    commands::works::copy_work(node, &work, folder, json, out).await
-}
-
-/// Fetches what a link names and keeps it, to give it to others.
-pub async fn seed(node: &Node, link: &str, lazy: bool, json: bool, out: &Out) -> Done {
-    let link = read_link(link)?;
+/// Fetches a work from elsewhere and keeps it, to give it to others.
+pub async fn seed(node: &Node, work: &str, lazy: bool, json: bool, out: &Out) -> Done {
+    let link = named::link(node, work).await?;
     let work = if lazy { swarm::note(node, &link).await? } else { swarm::fetch(node, &link, json, out).await? };
     let own = node.links().await.to(work.release_id);
     if lazy && node.market.is_coming(work.release_id) {
@@ -124,13 +111,4 @@ pub async fn seed(node: &Node, link: &str, lazy: bool, json: bool, out: &Out) ->
         || format!("{} is here; as long as this node is up, others can have it from here", work.release.title),
     );
     Ok(())
-}
-
-pub fn read_link(text: &str) -> Done<Link> {
-    if fondaco_schemas::ChannelLink::is_meant(text) {
-        return Err(Fail::usage(
-            "this link is to a channel, not to a work: `fondaco follow` it, or `fondaco mirror` it",
-        ));
-    }
-    text.parse().map_err(|e: fondaco_schemas::link::LinkError| Fail::usage(e))
 }

@@ -44,9 +44,9 @@ pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
         node.market.set_bringer(Some(Arc::new(fetches::FromSwarm { fetches, net, web, market })));
     }
     let gateway = match node.swarm.get().cloned() {
-        Some(net) => {
-            gateway.with_metrics(swarm::metrics(net.clone())).with_swarm(swarm::ask_sharing(node.market.clone(), net))
-        }
+        Some(net) => gateway
+            .with_metrics(swarm::metrics(net.clone()))
+            .with_swarm(swarm::ask_sharing(node.market.clone(), net), swarm::ask_link(node.clone())),
         None => gateway,
     };
     let stopped = node.stopping.subscribe();

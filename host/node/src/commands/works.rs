@@ -7,11 +7,12 @@ use fondaco_market::{Progress, PublishOptions};
 use fondaco_runtime::Context;
 use fondaco_runtime::wit::search_types::{Query, Reach, Sort};
 use fondaco_schemas::work_file::WORK_FILE;
-use fondaco_schemas::{Link, Work, WorkFile};
+use fondaco_schemas::{FileInfo, ReleaseId, Work, WorkFile};
 
 use crate::cli::{Get, Publish, Search, work_id};
 use crate::fail::{Done, Fail};
 use crate::folder::read_text;
+use crate::named;
 use crate::node::Node;
 use crate::out::{Out, Said};
 
@@ -169,24 +170,39 @@ pub async fn search(node: &Node, args: Search, json: bool, out: &Out) -> Done {
 }
 
 pub async fn get(node: &Node, args: Get, json: bool, out: &Out) -> Done {
-    if Link::is_meant(&args.work) {
-        let link = super::swarm::read_link(&args.work)?;
-        return super::swarm::get(node, &link, &args, json, out).await;
-    }
-    let work = find(node, &args.work).await?;
-    let folder = args.out.unwrap_or_else(|| PathBuf::from(work.release.work.slug()));
+    let work = if named::is_elsewhere(&args.work) {
+        let link = named::link(node, &args.work).await?;
+        match here(node, link.release).await? {
+            Some(work) => work,
+            None => crate::swarm::fetch(node, &link, json, out).await?,
+        }
+    } else {
+        find(node, &args.work).await?
+    };
+    // What the folder of a work from elsewhere is called is known only now.
+    let beside = args.beside.unwrap_or_default();
+    let folder = args.out.unwrap_or_else(|| beside.join(work.release.work.slug()));
     copy_work(node, &work, folder, json, out).await
 }
 
+/// A release whose files are kept here: nobody need be asked for it.
+async fn here(node: &Node, release_id: ReleaseId) -> Done<Option<Work>> {
+    let known = node.market.ledger().release(release_id).await?.map(|(release, _)| Work { release_id, release });
+    Ok(known.filter(|work| !node.market.is_coming(release_id) && node.market.all_here(&work.release)))
+}
+
 /// Copies a work's files to a folder.
-pub async fn copy_work(node: &Node, work: &Work, folder: PathBuf, json: bool, out: &Out) -> Done {
-    for file in &work.release.files {
+async fn copy_work(node: &Node, work: &Work, folder: PathBuf, json: bool, out: &Out) -> Done {
+    let is_left = |f: &FileInfo| !work.release.is_public(f) && !node.market.store().has(f.hash);
+    let (left, files): (Vec<_>, Vec<_>) = work.release.files.iter().cloned().partition(is_left);
+    for file in &files {
         if !Path::new(&file.path).components().all(|c| matches!(c, std::path::Component::Normal(_))) {
             return Err(Fail::refused(format!("the release names a file outside its folder: {:?}", file.path)));
         }
     }
-    out.say(Said::Begin(work.release.files.iter().map(|f| f.size).sum()));
-    for file in work.release.files.clone() {
+    let (count, sealed) = (files.len(), files.iter().filter(|f| f.protection.is_some()).count());
+    out.say(Said::Begin(files.iter().map(|f| f.size).sum()));
+    for file in files {
         let (store, target) = (node.market.store().clone(), folder.join(target_name(&file)));
         let (steps, mut read) = tokio::sync::mpsc::channel(8);
         let task = tokio::task::spawn_blocking(move || {
@@ -199,18 +215,28 @@ pub async fn copy_work(node: &Node, work: &Work, folder: PathBuf, json: bool, ou
         task.await.map_err(Fail::failed)??;
     }
     out.say(Said::End);
-    let sealed = work.release.files.iter().filter(|f| f.protection.is_some()).count();
     let shop = work.release.home.as_ref().and_then(|home| home.page_of(&work.release.work));
+    let left: Vec<String> = left.into_iter().map(|file| file.path).collect();
     out.result(
         json,
-        || serde_json::json!({ "work": work.release.work, "folder": folder, "sealed": sealed, "shop": shop }),
-        || format!("{} files in {}", work.release.files.len(), folder.display()),
+        || {
+            serde_json::json!({
+                "work": work.release.work, "folder": folder, "sealed": sealed, "left": left, "shop": shop,
+            })
+        },
+        || format!("{count} files in {}", folder.display()),
     );
+    let place = match &shop {
+        Some(shop) => format!("buy it at {shop}"),
+        None => "buy it at its publisher's shop".to_owned(),
+    };
+    if !left.is_empty() && !json {
+        let names = left.join(", ");
+        out.note(format!(
+            "not among them, since its publisher alone delivers what is sold without a lock: {names}; {place}"
+        ));
+    }
     if sealed > 0 && !json {
-        let place = match &shop {
-            Some(shop) => format!("buy it at {shop}"),
-            None => "buy it at its publisher's shop".to_owned(),
-        };
         out.note(format!(
             "{sealed} of them are sealed: {place}, save the licences and the library's key from the library there, and run \
              `fondaco open <file>.sealed --licence <file>.licence --key library.key`"

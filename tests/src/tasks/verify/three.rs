@@ -5,11 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
 
 use crate::node::{Deployment, Running};
 use crate::tasks::demo;
-use crate::{bundles, http, program};
+use crate::{bundles, program};
 
 /// The three, open. The publisher's is the shop that was given.
 pub struct Three {
@@ -32,18 +31,10 @@ pub fn open(publisher: &demo::Shop, folder: &Path) -> Result<Three> {
     let seeder = deployment.up()?;
     deployment.ok(&["follow", &channel])?;
     for work in publisher.deployment.json(&["works"])? {
+        // What is sold without a lock is its publisher's alone; the rest of such a work is everybody's.
         let seeded = deployment.run(&["seed", &bundles::text(&work, "link")?])?;
-        // A work with files that are sold without a lock is its publisher's alone; what is sealed in it is everybody's, and
-        // stays here once somebody has fetched it through this node.
         let refused = seeded.code == 3 && seeded.stderr.contains("sold without a lock");
         ensure!(seeded.code == 0 || refused, "{seeded:?}");
-        let files = work.get("files").and_then(Value::as_array).into_iter().flatten();
-        let sealed = files.filter(|file| file.get("protection").is_some_and(|p| !p.is_null()));
-        for hash in sealed.filter_map(|file| file.get("hash").and_then(Value::as_str)) {
-            let host = seeder.url.trim_start_matches("http://");
-            let answer = http::send(host, "GET", &format!("/files/{hash}/sealed"), &[], b"")?;
-            ensure!(answer.status == 200, "the seeder does not fetch {hash}: {}", answer.text());
-        }
     }
     let known = seeder.swarm.first().context("the seeder listens nowhere")?.clone();
 
