@@ -48,6 +48,7 @@ authority = "0101010101010101010101010101010101010101010101010101010101010101"
 membership = "membership.token"
 trusted = []
 private-web-seeds = true
+cache = "2GiB"
 [network.relay]
 reservations = 8
 circuits = 4

@@ -13,6 +13,7 @@ use crate::{ByteSize, PublicKey, Span};
 
 /// Where a node's membership token lies, unless its operator says else.
 pub const MEMBERSHIP_FILE: &str = "membership.token";
+const DEFAULT_CACHE: ByteSize = ByteSize::mib(16 << 10);
 
 /// How the node is part of the swarm. Off, unless the operator turns it on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -46,6 +47,8 @@ pub struct Network {
     /// Take bytes also from web seeds on this node's own network, and not only from the public Internet.
     #[serde(rename = "private-web-seeds")]
     pub private_web_seeds: bool,
+    /// Disk for what visitors stream from the swarm and nobody keeps. The oldest of it goes when something new comes.
+    pub cache: ByteSize,
     /// Ids of nodes that are trusted with what is searched for here, besides those of `allow` and `bootstrap`.
     pub trusted: Vec<NodeId>,
     /// Searches of and at other nodes.
@@ -71,6 +74,7 @@ impl Default for Network {
             authority: None,
             membership: MEMBERSHIP_FILE.to_owned(),
             private_web_seeds: false,
+            cache: DEFAULT_CACHE,
             trusted: Vec::new(),
             search: SearchRules::default(),
             receipts: ReceiptRules::default(),
@@ -290,6 +294,7 @@ impl Network {
             authority,
             membership: membership.unwrap_or_else(|| MEMBERSHIP_FILE.to_owned()),
             private_web_seeds: t.flag("private-web-seeds").unwrap_or(false),
+            cache: t.optional("cache").unwrap_or(DEFAULT_CACHE),
             trusted: t.list("trusted"),
             search: t.table("search", SearchRules::read).unwrap_or_default(),
             receipts: t.table("receipts", ReceiptRules::read).unwrap_or_default(),

@@ -355,6 +355,51 @@ fn a_file_that_is_not_here_is_streamed_to_whoever_asks_for_it() -> Result<()> {
 }
 
 #[test]
+fn what_visitors_stream_takes_no_more_than_its_room() -> Result<()> {
+    let (publisher, shop) = (node(LISTENS)?, node("cache = \"5MiB\"\n")?);
+    let files: Vec<(String, Vec<u8>)> = (0..4)
+        .map(|n| (format!("{n}.flac"), noise(1_900_000 + n)))
+        .chain([("large.flac".into(), noise(6 << 20))])
+        .collect();
+    publisher
+        .publish(ABOUT, &files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect::<Vec<_>>())?;
+    let publishing = publisher.deployment.up()?;
+    let shopping = shop.deployment.up()?;
+    shop.deployment.ok(&["seed", "--lazy", &link(&publisher.deployment)?])?;
+    let host = shopping.url.trim_start_matches("http://");
+    let get = |name: &str| -> Result<http::Answer> {
+        http::send(host, "GET", &format!("/files/{}/{name}", hash_of(&shop.deployment, name)?), &[], b"")
+    };
+    // It can never have room.
+    let large = get("large.flac")?;
+    let log = shopping.log()?;
+    ensure!(large.status == 503 && log.contains("has 5MiB here ([network] cache)"), "{} {log}", large.status);
+    for (name, bytes) in files.iter().take(2) {
+        ensure!(get(name)?.body == *bytes, "{name}");
+    }
+    // The third has room once the first two are no longer fetched.
+    let begin = Instant::now();
+    let third = loop {
+        match get("2.flac")? {
+            third if third.status == 200 => break third,
+            busy => ensure!(begin.elapsed() < Duration::from_secs(60), "{}", busy.text()),
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    };
+    ensure!(third.body == files[2].1);
+    let status = shop.deployment.json(&["status"])?;
+    let used = status.first().and_then(|s| s.get("bytes")).and_then(Value::as_u64).context("no bytes")?;
+    ensure!((1_900_000..=5 << 20).contains(&used), "{used} bytes are stored");
+    // Kept by the operator, all of it is here.
+    shop.deployment.ok(&["seed", &link(&publisher.deployment)?])?;
+    for (name, bytes) in &files {
+        ensure!(get(name)?.body == *bytes, "{name}");
+    }
+    assert_eq!((shopping.stop()?, publishing.stop()?), (0, 0));
+    Ok(())
+}
+
+#[test]
 fn a_stream_whose_sources_are_gone_ends() -> Result<()> {
     let publisher = node(&format!("{LISTENS}[network.limits]\nupload-rate = \"2MiB\"\n"))?;
     let shop = node("")?;

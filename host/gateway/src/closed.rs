@@ -8,15 +8,22 @@ use fondaco_runtime::{CallError, Health};
 use http::{HeaderMap, StatusCode, header};
 
 use crate::answer::{Answer, plain, problem, set};
+use crate::language::Language;
 
-/// What visitors are told.
+/// What programs are told.
 const DETAIL: &str = "The shop's pages are out of order for the moment. Files and purchases are not affected.";
+/// What visitors are told.
+const ENGLISH: &str = "The shop's pages are out of order for the moment. Files and purchases are not affected. Please come \
+                       back in a moment.";
+const FRENCH: &str = "Les pages de la boutique sont momentanément indisponibles. Vos fichiers et vos achats ne sont pas \
+                      touchés. Revenez dans un instant.";
 
 /// The answer to a request that the storefront did not answer: 503, and when to try again.
 pub(crate) fn page(market: &Market, headers: &HeaderMap, kind: &str, again: Duration) -> Answer {
     let mut answer = if wants_html(headers) {
         let looks = market.looks();
-        let mut page = plain("text/html; charset=utf-8", html(&looks.brand.name, looks.theme.logo.is_some()));
+        let page = html(&looks.brand.name, looks.theme.logo.is_some(), Language::of(headers));
+        let mut page = plain("text/html; charset=utf-8", page);
         *page.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         set(page.headers_mut(), header::CACHE_CONTROL, "no-store");
         page
@@ -42,14 +49,14 @@ pub(crate) fn wants_html(headers: &HeaderMap) -> bool {
     headers.get_all(header::ACCEPT).iter().any(|v| v.to_str().is_ok_and(|v| v.contains("text/html")))
 }
 
-fn html(name: &str, has_logo: bool) -> String {
-    let name = escaped(name);
+fn html(name: &str, has_logo: bool, language: Language) -> String {
+    let (name, lang, text) = (escaped(name), language.tag(), language.pick(ENGLISH, FRENCH));
     let logo = if has_logo { "<p><img src=\"/theme/logo\" alt=\"\" height=\"64\"></p>\n" } else { "" };
     format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{name}</title>\n\
+        "<!doctype html>\n<html lang=\"{lang}\">\n<head>\n<meta charset=\"utf-8\">\n<title>{name}</title>\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <link rel=\"stylesheet\" href=\"/theme/tokens.css\">\n</head>\n<body>\n<main>\n{logo}<h1>{name}</h1>\n\
-         <p>{DETAIL} Please come back in a moment.</p>\n</main>\n</body>\n</html>\n"
+         <p>{text}</p>\n</main>\n</body>\n</html>\n"
     )
 }
 
@@ -74,8 +81,10 @@ mod tests {
 
     #[test]
     fn a_brand_cannot_break_out_of_the_page() {
-        let page = html("<script>alert(1)</script> & \"Sons\"", true);
+        let page = html("<script>alert(1)</script> & \"Sons\"", true, Language::French);
         assert!(!page.contains("<script>") && page.contains("&lt;script&gt;"), "{page}");
-        assert!(page.contains("/theme/logo") && !html("x", false).contains("<img"));
+        assert!(page.contains("/theme/logo") && page.contains("lang=\"fr\"") && page.contains("Revenez"), "{page}");
+        let page = html("x", false, Language::English);
+        assert!(!page.contains("<img") && page.contains("lang=\"en\"") && page.contains("come back"), "{page}");
     }
 }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::answer::{Answer, plain, problem, set};
 use crate::closed::{escaped, wants_html};
 use crate::files::proof;
+use crate::language::Language;
 
 /// Asks the part of the node that knows the swarm who shares a release; None where the release is not in the catalogue.
 pub type AskSwarm = Box<dyn Fn(ReleaseId) -> Pin<Box<dyn Future<Output = Option<Sharing>> + Send>> + Send + Sync>;
@@ -85,7 +86,8 @@ pub(crate) async fn page(
         );
     };
     let mut answer = if wants_html(headers) {
-        plain("text/html; charset=utf-8", html(&market.looks().brand.name, &sharing))
+        let texts = Language::of(headers).pick(&ENGLISH, &FRENCH);
+        plain("text/html; charset=utf-8", html(&market.looks().brand.name, &sharing, texts))
     } else {
         plain("application/json", serde_json::to_string(&sharing).unwrap_or_default())
     };
@@ -93,12 +95,56 @@ pub(crate) async fn page(
     answer
 }
 
-fn html(brand: &str, sharing: &Sharing) -> String {
+/// What the page says, in one language.
+struct Texts {
+    swarm: &'static str,
+    /// Nodes that share it, what was sent and what came.
+    sums: fn(usize, String, String) -> String,
+    nodes: &'static str,
+    release: &'static str,
+    /// Of the table's columns.
+    heads: [&'static str; 5],
+    /// This node, one that announces it, one that is connected.
+    states: [&'static str; 3],
+    again: &'static str,
+    language: Language,
+}
+
+const ENGLISH: Texts = Texts {
+    swarm: "swarm",
+    sums: |nodes, sent, came| {
+        format!("Nodes that share it, or did since this one started: {nodes}; {sent} were sent, {came} came.")
+    },
+    nodes: "Nodes",
+    release: "Release",
+    heads: ["Node", "State", "Sent to it", "Came from it", "Addresses"],
+    states: ["this node", "announces it", "connected"],
+    again: "Look again",
+    language: Language::English,
+};
+
+const FRENCH: Texts = Texts {
+    swarm: "essaim",
+    sums: |nodes, sent, came| {
+        format!(
+            "Nœuds qui la partagent, ou l’ont fait depuis le démarrage de celui-ci : {nodes} ; {sent} envoyés, {came} reçus."
+        )
+    },
+    nodes: "Nœuds",
+    release: "Version",
+    heads: ["Nœud", "État", "Envoyé", "Reçu", "Adresses"],
+    states: ["ce nœud", "l’annonce", "connecté"],
+    again: "Actualiser",
+    language: Language::French,
+};
+
+fn html(brand: &str, sharing: &Sharing, texts: &Texts) -> String {
     let (brand, title) = (escaped(brand), escaped(&sharing.title));
+    let bytes = |count| bytes(count, texts.language);
     let mut rows = String::new();
     for one in &sharing.sharers {
-        let states = [(one.this_node, "this node"), (one.announces, "announces it"), (one.connected, "connected")];
-        let states: Vec<&str> = states.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
+        let states = [one.this_node, one.announces, one.connected].into_iter().zip(texts.states);
+        let states: Vec<&str> = states.filter(|(is, _)| *is).map(|(_, name)| name).collect();
         let addresses: Vec<String> = one.addresses.iter().map(|a| format!("<code>{}</code>", escaped(a))).collect();
         let _ = writeln!(
             rows,
@@ -110,19 +156,18 @@ fn html(brand: &str, sharing: &Sharing) -> String {
             addresses.join("<br>"),
         );
     }
+    let heads: String = texts.heads.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
+    let sums = (texts.sums)(sharing.sharers.len(), bytes(sharing.sent_bytes), bytes(sharing.received_bytes));
+    let Texts { swarm, nodes, release, again, language, .. } = texts;
+    let (lang, id) = (language.tag(), sharing.release);
     format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{title}: swarm – {brand}</title>\n\
+        "<!doctype html>\n<html lang=\"{lang}\">\n<head>\n<meta charset=\"utf-8\">\n<title>{title}: {swarm} – {brand}</title>\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <link rel=\"stylesheet\" href=\"/theme/tokens.css\">\n<link rel=\"stylesheet\" href=\"/-/desk.css\">\n</head>\n\
-         <body>\n<main>\n<h1>{title}</h1>\n<p>Nodes that share it, or did since this one started: {}; {} were sent, {} came.</p>\n\
-         <div class=\"wide\" role=\"region\" aria-label=\"Nodes\" tabindex=\"0\">\n<table>\n<caption>Release <code>{}</code>\
-         </caption>\n<thead><tr><th scope=\"col\">Node</th><th scope=\"col\">State</th><th scope=\"col\">Sent to it</th>\
-         <th scope=\"col\">Came from it</th><th scope=\"col\">Addresses</th></tr></thead>\n<tbody>\n{rows}</tbody>\n\
-         </table>\n</div>\n<p><a href=\"\">Look again</a></p>\n</main>\n</body>\n</html>\n",
-        sharing.sharers.len(),
-        bytes(sharing.sent_bytes),
-        bytes(sharing.received_bytes),
-        sharing.release,
+         <body>\n<main>\n<h1>{title}</h1>\n<p>{sums}</p>\n\
+         <div class=\"wide\" role=\"region\" aria-label=\"{nodes}\" tabindex=\"0\">\n<table>\n<caption>{release} \
+         <code>{id}</code></caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>\n\
+         </table>\n</div>\n<p><a href=\"\">{again}</a></p>\n</main>\n</body>\n</html>\n",
     )
 }
 
@@ -134,11 +179,12 @@ pub(crate) fn css() -> Answer {
 }
 
 /// So many bytes, as people read them.
-fn bytes(count: u64) -> String {
-    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    match UNITS.iter().find(|(size, _)| count >= *size) {
-        Some((size, unit)) => format!("{}.{} {unit}", count / size, count % size * 10 / size),
-        None => format!("{count} B"),
+fn bytes(count: u64, language: Language) -> String {
+    let (point, byte) = language.pick(('.', 'B'), (',', 'o'));
+    let unit = [(1_u64 << 30, 'G'), (1 << 20, 'M'), (1 << 10, 'K')].into_iter().find(|(size, _)| count >= *size);
+    match unit {
+        Some((size, prefix)) => format!("{}{point}{} {prefix}i{byte}", count / size, count % size * 10 / size),
+        None => format!("{count} {byte}"),
     }
 }
 
@@ -165,9 +211,13 @@ mod tests {
             received_bytes: 0,
             sharers: vec![sharer],
         };
-        let page = html("A & B", &sharing);
+        let page = html("A & B", &sharing, &ENGLISH);
         assert!(!page.contains("<script>") && !page.contains("<b>"), "{page}");
         for part in ["announces it, connected", "<td>1.5 KiB</td><td>7 B</td>", "3.0 GiB were sent", "A &amp; B"] {
+            assert!(page.contains(part), "no {part:?} in {page}");
+        }
+        let page = html("A & B", &sharing, &FRENCH);
+        for part in ["lang=\"fr\"", "l’annonce, connecté", "<td>1,5 Kio</td><td>7 o</td>", "3,0 Gio envoyés"] {
             assert!(page.contains(part), "no {part:?} in {page}");
         }
     }

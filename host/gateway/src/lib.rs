@@ -14,6 +14,7 @@ mod closed;
 mod desk;
 mod files;
 mod kept;
+mod language;
 mod links;
 mod metrics;
 mod plugin_metrics;

@@ -177,6 +177,20 @@ impl Ledger {
         })
     }
 
+    /// The listed works of a slug, whoever publishes them, in the order of their ids; at most `limit`. It looks at each
+    /// work's id: for commands, not for pages.
+    pub async fn with_slug(&self, slug: &str, limit: u32) -> Result<Vec<WorkId>> {
+        let slug = slug.to_owned();
+        self.read(move |conn| {
+            let sql = "SELECT work FROM works WHERE listed IS NOT NULL AND substr(work, instr(work, '/') + 1) = ?1
+                       ORDER BY work LIMIT ?2";
+            let mut statement = conn.prepare_cached(sql)?;
+            let rows = statement.query_map(params![slug, limit], |row| parsed(row, "work"))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
     /// The newest release of a work, and whether the work is listed.
     pub async fn newest(&self, work: &WorkId) -> Result<Option<(Work, bool)>> {
         let work = work.clone();

@@ -502,7 +502,7 @@ pub enum Plugin {
     },
 }
 
-/// A work by its id, or by the slug of one that this node publishes.
+/// The id of a work that is named by it, or by the slug of one that this node publishes.
 pub fn work_id(text: &str, publisher: PublicKey) -> Result<WorkId, String> {
     let made = if text.contains('/') { text.parse() } else { WorkId::new(publisher, text) };
     made.map_err(|e| e.to_string())

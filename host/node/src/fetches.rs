@@ -4,13 +4,14 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use fondaco_market::{Bringer, Future, Incoming, Market};
 use fondaco_net::{Config, Fetch, Multiaddr, Net, PeerId, Reader, Want, Web, WebSeed};
-use fondaco_schemas::{FileInfo, Link, Release, ReleaseId};
+use fondaco_schemas::{BlobHash, ByteSize, FileInfo, Link, Release, ReleaseId};
+use fondaco_store::Store;
 
 use crate::fail::{Done, Fail, chain};
 
@@ -23,6 +24,8 @@ const MOST: usize = 16;
 #[derive(Default)]
 pub struct Fetches {
     running: Mutex<HashMap<ReleaseId, Weak<Running>>>,
+    /// Room for what visitors want is made for one after the other.
+    making_room: tokio::sync::Mutex<()>,
 }
 
 /// The fetch of one release. It ends with the last who holds it.
@@ -34,6 +37,8 @@ pub struct Running {
     /// Whether somebody wants to keep what comes. What visitors alone had brought is a cache: it goes with the first tidying
     /// of the store that finds it a day old.
     kept: AtomicBool,
+    /// What visitors read of it, with their sizes.
+    visited: Mutex<HashMap<BlobHash, u64>>,
     /// Others may have what is there meanwhile.
     _passing: Box<dyn Send + Sync>,
     market: Market,
@@ -68,7 +73,7 @@ impl Fetches {
         Places { peers, web: seeds }: Places,
         lazy: bool,
     ) -> Option<Arc<Running>> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = locked(&self.running);
         running.retain(|_, fetch| fetch.strong_count() > 0);
         if let Some(running) = running.get(&id).and_then(Weak::upgrade).filter(|running| !running.fetch.is_over()) {
             running.kept.fetch_or(!lazy, Ordering::Relaxed);
@@ -92,10 +97,47 @@ impl Fetches {
         }
         let (getting, market) = (tokio::sync::Mutex::new(false), market.clone());
         let kept = AtomicBool::new(!lazy);
-        let new = Arc::new(Running { fetch, getting, kept, _passing: passing, market, release: id });
+        let visited = Mutex::default();
+        let new = Arc::new(Running { fetch, getting, kept, visited, _passing: passing, market, release: id });
         running.insert(id, Arc::downgrade(&new));
         Some(new)
     }
+
+    /// Has room for a file that a visitor reads and nobody keeps, among at most `most` bytes of such. What is the oldest of
+    /// it and not being read goes.
+    async fn make_room(&self, running: &Running, store: &Store, file: &FileInfo, most: u64) -> Result<(), String> {
+        let _one = self.making_room.lock().await;
+        let is_known = locked(&running.visited).contains_key(&file.hash);
+        if running.kept.load(Ordering::Relaxed) || is_known || store.has(file.hash) {
+            return Ok(());
+        }
+        let full = || {
+            let most = ByteSize::bytes(most);
+            format!("what visitors read has {most} here ([network] cache), and the rest of it is being read")
+        };
+        // Those that are whole count among the store's.
+        let coming = self.visited().into_iter().filter(|(hash, _)| !store.has(*hash));
+        let wanted = coming.fold(file.size, |sum, (_, size)| sum.saturating_add(size));
+        let room = most.checked_sub(wanted).ok_or_else(full)?;
+        let trimming = store.clone();
+        let left = tokio::task::spawn_blocking(move || trimming.trim(room)).await.map_err(|e| chain(&e))?;
+        if left.map_err(|e| chain(&e))? > room {
+            return Err(full());
+        }
+        locked(&running.visited).insert(file.hash, file.size);
+        Ok(())
+    }
+
+    /// What visitors alone have fetched at the moment.
+    fn visited(&self) -> HashMap<BlobHash, u64> {
+        let running: Vec<_> = locked(&self.running).values().filter_map(Weak::upgrade).collect();
+        let theirs = running.iter().filter(|running| !running.kept.load(Ordering::Relaxed));
+        theirs.flat_map(|running| locked(&running.visited).clone()).collect()
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Where a release may be had, as a link names it.
@@ -133,6 +175,8 @@ pub struct FromSwarm {
     pub web: Web,
     /// The flows.
     pub market: Market,
+    /// Bytes of the disk for what visitors read and nobody keeps.
+    pub cache: u64,
 }
 
 impl Bringer for FromSwarm {
@@ -150,6 +194,7 @@ impl Bringer for FromSwarm {
             let by = (&self.net, &self.web);
             let running = self.fetches.join(by, &self.market, (release, &body), places, true);
             let running = running.ok_or_else(|| format!("{MOST} works are being fetched for players already"))?;
+            self.fetches.make_room(&running, self.market.store(), &file, self.cache).await?;
             let reader = running.fetch.read(file.hash, range).ok_or("nobody but its publisher delivers it")?;
             Ok(Box::new(FromFetch { reader, running: Some(running) }) as Box<dyn Incoming>)
         })

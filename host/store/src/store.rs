@@ -185,6 +185,13 @@ impl Store {
     pub fn gc(&self, grace: Duration) -> Result<GcReport> {
         upkeep::gc(&self.shared, grace)
     }
+
+    /// Deletes blobs that nobody pins, nobody is reading or importing, the oldest first, until what is unpinned takes no more
+    /// than `most` bytes; where that is not enough, then also what was fetched in part and nobody fetches at the moment.
+    /// Answers how much it takes still. Files that are kept in place outside the store do not count.
+    pub fn trim(&self, most: u64) -> Result<u64> {
+        upkeep::trim(&self.shared, most)
+    }
 }
 
 /// Finds out which blobs are there, and removes outboards and references that a crash left without use.

@@ -147,30 +147,7 @@ pub(crate) fn gc(shared: &Arc<Shared>, grace: Duration) -> Result<GcReport> {
         )
     };
     for hash in blobs {
-        let _shard = shared.shard(hash);
-        // The look and the removal from the index are one act, so that nobody can take a lease between them. From here on
-        // `get` does not find the blob, and an import of the same bytes waits for the shard's lock.
-        let entry = {
-            let mut state = shared.state();
-            let Some(entry) = state.entries.get(&hash) else { continue };
-            if state.owners.contains_key(&hash) {
-                continue;
-            }
-            if state.is_leased(hash) || !old(entry.since) {
-                report.spared += 1;
-                continue;
-            }
-            state.entries.remove(&hash)
-        };
-        let Some(entry) = entry else { continue };
-        if let Err(error) = delete(shared, hash, Layout::path) {
-            let main = if entry.reference { Kind::Reference } else { Kind::Data };
-            if shared.layout.path(hash, main).exists() {
-                shared.state().entries.insert(hash, entry);
-            }
-            return Err(error);
-        }
-        release(shared, &mut report, hash, entry.stored);
+        delete_unpinned(shared, hash, old, &mut report)?;
     }
     for hash in condemned {
         let _shard = shared.shard(hash);
@@ -193,6 +170,71 @@ pub(crate) fn gc(shared: &Arc<Shared>, grace: Duration) -> Result<GcReport> {
     }
     report.deleted.sort_unstable();
     Ok(report)
+}
+
+/// Deletes the oldest of what nobody keeps until the rest takes no more than `most`; see [`crate::Store::trim`].
+pub(crate) fn trim(shared: &Arc<Shared>, most: u64) -> Result<u64> {
+    shared.writable()?;
+    let mut blobs: Vec<(SystemTime, BlobHash, u64)> = {
+        let state = shared.state();
+        let unpinned = state.entries.iter().filter(|(hash, e)| !e.reference && !state.owners.contains_key(*hash));
+        unpinned.map(|(hash, e)| (e.since, *hash, e.stored)).collect()
+    };
+    let mut parts = partial::idle(shared);
+    blobs.sort_unstable();
+    parts.sort_unstable();
+    let mut left = blobs.iter().chain(&parts).fold(0_u64, |sum, (_, _, stored)| sum.saturating_add(*stored));
+    for (_, hash, _) in blobs {
+        if left <= most {
+            return Ok(left);
+        }
+        let mut report = GcReport::default();
+        delete_unpinned(shared, hash, |_| true, &mut report)?;
+        left = left.saturating_sub(report.bytes);
+    }
+    for (_, hash, stored) in parts {
+        if left <= most {
+            return Ok(left);
+        }
+        match partial::give_up(shared, hash) {
+            Ok(()) => left = left.saturating_sub(stored),
+            // Somebody goes on with it.
+            Err(Error::Fetching { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(left)
+}
+
+/// Deletes a blob, if nobody keeps or uses it and it is old enough.
+fn delete_unpinned(
+    shared: &Arc<Shared>,
+    hash: BlobHash,
+    old: impl Fn(SystemTime) -> bool,
+    report: &mut GcReport,
+) -> Result<()> {
+    let _shard = shared.shard(hash);
+    // The look and the removal from the index are one act, so that nobody can take a lease between them. From here on
+    // `get` does not find the blob, and an import of the same bytes waits for the shard's lock.
+    let entry = {
+        let mut state = shared.state();
+        let Some(entry) = state.entries.get(&hash).filter(|_| !state.owners.contains_key(&hash)) else { return Ok(()) };
+        if state.is_leased(hash) || !old(entry.since) {
+            report.spared += 1;
+            return Ok(());
+        }
+        state.entries.remove(&hash)
+    };
+    let Some(entry) = entry else { return Ok(()) };
+    if let Err(error) = delete(shared, hash, Layout::path) {
+        let main = if entry.reference { Kind::Reference } else { Kind::Data };
+        if shared.layout.path(hash, main).exists() {
+            shared.state().entries.insert(hash, entry);
+        }
+        return Err(error);
+    }
+    release(shared, report, hash, entry.stored);
+    Ok(())
 }
 
 fn delete(shared: &Shared, hash: BlobHash, path: fn(&Layout, BlobHash, Kind) -> PathBuf) -> Result<()> {

@@ -47,9 +47,10 @@ fn a_work_is_fetched_by_its_releases_id_and_by_the_address_of_its_page() -> Resu
     ensure!(publishing.swarm.iter().chain(&seeding.swarm).all(|address| places.contains(address)), "{places}");
     get(&node("")?, &format!("{}/works/{work}", seeding.url), "by-way-of-another")?;
 
-    // What is here is had without anybody.
+    // What is here is had without anybody, also by its name alone.
     assert_eq!((publishing.stop()?, seeding.stop()?), (0, 0));
     get(&buyer, &release, "again")?;
+    get(&buyer, "machine-wars", "by-slug")?;
     Ok(())
 }
 

@@ -85,6 +85,23 @@ async fn which_works_are_listed_is_said_in_the_order_of_the_question() {
 }
 
 #[tokio::test]
+async fn works_of_a_slug_are_found_whoever_publishes_them() {
+    let (_dir, ledger) = fresh();
+    publish(&ledger, "night", 1, "5.00 EUR").await;
+    publish(&ledger, "a-night", 1, "5.00 EUR").await;
+    let (mut other, _, envelope) = release("night", 1, "5.00 EUR");
+    other.work = WorkId::new(PublicKey::new([2; 32]), "night").unwrap();
+    ledger.record_release(&other, ReleaseId::new([9; 32]), envelope, START).await.unwrap();
+    let mut both = [work_id("night"), other.work.clone()];
+    both.sort_by_key(ToString::to_string);
+    assert_eq!(ledger.with_slug("night", 8).await.unwrap(), both);
+    assert_eq!(ledger.with_slug("night", 1).await.unwrap(), both[..1]);
+    ledger.unpublish(&work_id("night"), START).await.unwrap();
+    assert_eq!(ledger.with_slug("night", 8).await.unwrap(), [other.work], "what is not listed is not found");
+    assert_eq!(ledger.with_slug("nigh%", 8).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn a_large_release_is_not_read_on_the_callers_thread() {
     let (_dir, ledger) = fresh();
     let sized = |slug: &str, bytes: usize| {

@@ -54,7 +54,7 @@ pub async fn peers(node: &Node, json: bool, out: &Out) -> Done {
 /// Who shares a work: those that the hash table names, and those with whom it was exchanged since the node's start.
 pub async fn sharers(node: &Node, work: &str, json: bool, out: &Out) -> Done {
     let net = node.net().await?;
-    let work = commands::works::find(node, work).await?;
+    let work = commands::works::find_any(node, work).await?;
     let sharing = swarm::sharing(net, &work).await?;
     let page = node.market.desk_address(&format!("swarm/{}", sharing.release));
     out.result(

@@ -41,7 +41,8 @@ pub async fn up(folder: Folder, args: &Up, json: bool, out: &Out) -> Done {
     if node.deployment.network.enabled {
         let net = node.swarm.get_or_try_init(|| node.start_swarm(true)).await?.clone();
         let (fetches, market, web) = (node.fetches.clone(), node.market.clone(), node.web()?);
-        node.market.set_bringer(Some(Arc::new(fetches::FromSwarm { fetches, net, web, market })));
+        let cache = node.deployment.network.cache.get();
+        node.market.set_bringer(Some(Arc::new(fetches::FromSwarm { fetches, net, web, market, cache })));
     }
     let gateway = match node.swarm.get().cloned() {
         Some(net) => gateway

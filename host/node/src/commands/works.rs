@@ -72,12 +72,34 @@ pub async fn unpublish(node: &Node, work: &str, json: bool, out: &Out) -> Done {
     Ok(())
 }
 
-/// A work of this node, by its id or slug.
+/// A work of the catalogue, by its id, or by the slug of one that this node publishes.
 pub async fn find(node: &Node, text: &str) -> Done<Work> {
+    look(node, text).await?.ok_or_else(|| missing(text))
+}
+
+/// The same; where this node publishes none of a slug, that of another publisher.
+pub async fn find_any(node: &Node, text: &str) -> Done<Work> {
+    if let Some(work) = look(node, text).await? {
+        return Ok(work);
+    }
+    match node.market.ledger().with_slug(text, 8).await?.as_slice() {
+        [] => Err(missing(text)),
+        [one] => find(node, &one.to_string()).await,
+        several => {
+            let ids: Vec<String> = several.iter().map(ToString::to_string).collect();
+            Err(Fail::usage(format!("several publishers have a work {text:?}; name its id: {}", ids.join(", "))))
+        }
+    }
+}
+
+async fn look(node: &Node, text: &str) -> Done<Option<Work>> {
     let publisher = crate::node::load_key(&node.folder.publisher_key(&node.deployment))?.public();
     let id = work_id(text, publisher).map_err(Fail::usage)?;
-    let found = node.market.ledger().work(&id).await?;
-    found.ok_or_else(|| Fail::not_found(format!("there is no work {text:?} on this node; `fondaco works` lists them")))
+    Ok(node.market.ledger().work(&id).await?)
+}
+
+fn missing(text: &str) -> Fail {
+    Fail::not_found(format!("there is no work {text:?} on this node; `fondaco works` lists them"))
 }
 
 pub async fn list(node: &Node, json: bool, out: &Out) -> Done {
@@ -177,7 +199,7 @@ pub async fn get(node: &Node, args: Get, json: bool, out: &Out) -> Done {
             None => crate::swarm::fetch(node, &link, json, out).await?,
         }
     } else {
-        find(node, &args.work).await?
+        find_any(node, &args.work).await?
     };
     // What the folder of a work from elsewhere is called is known only now.
     let beside = args.beside.unwrap_or_default();
