@@ -156,7 +156,7 @@ fn html(brand: &str, sharing: &Sharing, texts: &Texts) -> String {
             addresses.join("<br>"),
         );
     }
-    let heads: String = texts.heads.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
+    let heads = texts.heads.join("</th><th scope=\"col\">");
     let sums = (texts.sums)(sharing.sharers.len(), bytes(sharing.sent_bytes), bytes(sharing.received_bytes));
     let Texts { swarm, nodes, release, again, language, .. } = texts;
     let (lang, id) = (language.tag(), sharing.release);
@@ -166,7 +166,7 @@ fn html(brand: &str, sharing: &Sharing, texts: &Texts) -> String {
          <link rel=\"stylesheet\" href=\"/theme/tokens.css\">\n<link rel=\"stylesheet\" href=\"/-/desk.css\">\n</head>\n\
          <body>\n<main>\n<h1>{title}</h1>\n<p>{sums}</p>\n\
          <div class=\"wide\" role=\"region\" aria-label=\"{nodes}\" tabindex=\"0\">\n<table>\n<caption>{release} \
-         <code>{id}</code></caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>\n\
+         <code>{id}</code></caption>\n<thead><tr><th scope=\"col\">{heads}</th></tr></thead>\n<tbody>\n{rows}</tbody>\n\
          </table>\n</div>\n<p><a href=\"\">{again}</a></p>\n</main>\n</body>\n</html>\n",
     )
 }
