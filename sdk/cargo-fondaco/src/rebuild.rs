@@ -67,7 +67,14 @@ pub fn run(path: &Path, bytes: Vec<u8>, sources: &Path, verified: Option<Report>
     }
     if !equal {
         progress(&format!("built with {}{lines}", toolchains.1));
-        let hint = if toolchains.0 == toolchains.1 { "" } else { ": it was built with another toolchain" };
+        let hint = match toolchains {
+            (one, two) if one != two => ": it was built with another toolchain",
+            // ComponentizeJS issue 321, componentize-py issue 247.
+            (one, _) if one.starts_with("componentize-") => {
+                ": its tool snapshots a running interpreter, so that no two builds have the same plugin.wasm"
+            }
+            _ => "",
+        };
         return Err(Error::OtherBytes(path.to_owned(), format!("{hint}, file by file as above")));
     }
     let (before, mut json) = verified.map_or_else(
