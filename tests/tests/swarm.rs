@@ -212,7 +212,15 @@ fn what_is_sold_without_a_lock_is_not_passed_on() -> Result<()> {
     ensure!(output.code == 3 && output.stderr.contains("sold without a lock"), "{output:?}");
     // The release itself is for everybody, its file is not.
     ensure!(sent(&publisher.deployment)? < 5_000, "more than the release was sent");
-    assert_eq!(publishing.stop()?, 0);
+    // A follower lists it, and does not take it for here: it would be announced.
+    let following = buyer.deployment.up()?;
+    let channel = publisher.deployment.json(&["channel"])?;
+    let channel = bundles::text(channel.first().context("no channel")?, "link")?;
+    buyer.deployment.ok(&["follow", &channel])?;
+    assert_eq!(buyer.deployment.json(&["works"])?.len(), 1);
+    let coming = fs::read_dir(buyer.deployment.path().join("data/coming"))?.count();
+    assert_eq!(coming, 1, "a work is taken for here of which nothing is");
+    assert_eq!((following.stop()?, publishing.stop()?), (0, 0));
     Ok(())
 }
 

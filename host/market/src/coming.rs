@@ -162,7 +162,8 @@ impl Market {
     /// Whether all files of a release that this node keeps are here.
     pub fn all_here(&self, release: &Release) -> bool {
         let is_here = |file: &FileInfo| self.store().get(file.hash).is_ok_and(|blob| blob.size() == file.size);
-        self.kept_of(release).all(is_here)
+        // Of a work that its publisher alone delivers nothing ever is, and nothing of it is announced.
+        self.kept_of(release).next().is_some() && self.kept_of(release).all(is_here)
     }
 
     /// The files of a release that this node keeps: of its own all, of others' those that are for everybody. The rest their

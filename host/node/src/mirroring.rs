@@ -179,6 +179,9 @@ impl Mirroring {
 /// Fetches all files of a release.
 async fn bring(node: &Node, net: &Net, channel: PublicKey, id: ReleaseId, addresses: Vec<String>) -> Done {
     let Some((release, envelope)) = node.market.ledger().release(id).await? else { return Ok(()) };
+    if release.for_everybody().next().is_none() {
+        return Err(Fail::refused("it is sold without a lock, and no node passes it on"));
+    }
     let (web, mut places) = (node.web()?, Places { peers: places(&addresses), web: Vec::new() });
     places.peers.extend(node.channels.doing(&channel).giver.map(|peer| (peer, Vec::new())));
     let near = places.peers.clone();

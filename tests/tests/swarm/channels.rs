@@ -116,7 +116,9 @@ fn a_mirror_keeps_what_it_was_told_to_and_gives_it_when_the_publisher_is_gone() 
     // It goes on after it was killed.
     mirroring.kill()?;
     mirroring = mirror.deployment.up()?;
-    publisher.publish(&about("jazz-4", "\"jazz\""), &[("one.flac", &bytes(4))])?;
+    // Of what is sold without a lock, a mirror has the rest.
+    let (sold, cover) = (about("jazz-4", "\"jazz\"").replace("0.00 EUR", "3.00 EUR"), noise(1_000));
+    publisher.publish(&sold, &[("one.flac", &bytes(4)), ("cover.jpg", &cover)])?;
     let listed = || Ok(works(&mirror.deployment)?.iter().any(|slug| slug == "jazz-4") && here(2)?);
     until("the newest work", || mirroring.log(), listed)?;
     let releases = publisher.deployment.json(&["works"])?;
@@ -129,7 +131,10 @@ fn a_mirror_keeps_what_it_was_told_to_and_gives_it_when_the_publisher_is_gone() 
     let out = buyer.path("out");
     let out = out.to_str().context("path")?;
     buyer.deployment.ok(&["get", &format!("fondaco:{}?p={address}", release("jazz-4")?), "--out", out])?;
-    same(Path::new(out), "one.flac", &bytes(4))?;
+    same(Path::new(out), "cover.jpg", &cover)?;
+    ensure!(!Path::new(out).join("one.flac").exists(), "a mirror passed on what is sold");
+    buyer.deployment.ok(&["get", &format!("fondaco:{}?p={address}", release("jazz-3")?), "--out", out])?;
+    same(Path::new(out), "one.flac", &bytes(3))?;
     // What was never mirrored is not to be had here, nor is what was let go for the newer one announced.
     let polka = format!("fondaco:{}?p={address}", release("polka")?);
     ensure!(buyer.deployment.run(&["get", &polka, "--out", out])?.code == 5);
