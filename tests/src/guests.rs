@@ -40,11 +40,23 @@ pub fn component(guest: &str) -> Result<Vec<u8>> {
 
 /// Packs and signs a component under an id, of a kind, with what more its manifest says.
 pub fn pack(component: &Path, id: &str, kind: &str, more: &str, into: &Path, key: &Key) -> Result<PathBuf> {
+    pack_version(component, (id, "1.0.0"), kind, more, into, key)
+}
+
+/// The same, as a version of an id.
+pub fn pack_version(
+    component: &Path,
+    (id, version): (&str, &str),
+    kind: &str,
+    more: &str,
+    into: &Path,
+    key: &Key,
+) -> Result<PathBuf> {
     let folder = into.join(id);
     program::remove(&folder)?;
     fs::create_dir_all(&folder)?;
     let manifest = format!(
-        "schema = 1\nid = \"{id}\"\nversion = \"1.0.0\"\nkind = \"{kind}\"\napi = \"^0.2\"\ncomponent = \"plugin.wasm\"\n\
+        "schema = 1\nid = \"{id}\"\nversion = \"{version}\"\nkind = \"{kind}\"\napi = \"^0.2\"\ncomponent = \"plugin.wasm\"\n\
          license = \"MIT\"\n[text.en]\nname = \"Attacker\"\nsummary = \"Does harm where it can\"\n{more}"
     );
     fs::write(folder.join("plugin.toml"), manifest)?;

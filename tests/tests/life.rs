@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use fondaco_tests::bundles::{self, PLAIN_SHOP, PlainShop};
+use fondaco_tests::guests;
 use fondaco_tests::http::{self, Answer};
 use fondaco_tests::node::{Running, TestNode};
 use fondaco_tests::reloads;
@@ -134,6 +135,28 @@ fn an_update_that_asks_for_more_is_held_and_the_version_before_keeps_serving() -
     shop.node.deployment.ok(&["plugin", "update", "--grant", "all"])?;
     assert_eq!(shop.version()?, "1.4.0");
     shop.node.deployment.ok(&["check"]).map(drop)
+}
+
+#[test]
+fn an_update_that_becomes_another_kind_is_held() -> Result<()> {
+    let node = TestNode::bare()?;
+    let (component, id) = (guests::file("rogue")?, "org.fondaco.rogue");
+    let wishes = ["catalogue", "discovery", "storage", "keys", "mail", "commerce", "campaigns", "blobs", "assets"];
+    let wishes: String = wishes.iter().flat_map(|name| ["[capabilities.", name, "]\n"]).collect();
+    let pack = |version: &str, kind: &str| {
+        guests::pack_version(&component, (id, version), kind, &wishes, &node.path(version), &node.key)
+    };
+    node.deployment.install(&pack("1.0.0", "search")?)?;
+    // It asks for nothing more, and would be given the buyers' money.
+    let seller = pack("1.1.0", "payment")?;
+    let held = node.deployment.run(&["--json", "plugin", "update", "--from", text(&seller)?])?;
+    ensure!(held.code == 3 && held.stdout.contains("kind: be a payment plugin; so far it is search"), "{held:?}");
+    let version =
+        || bundles::text(node.deployment.json(&["plugin", "info", id])?.last().context("no answer")?, "version");
+    assert_eq!(version()?, "1.0.0");
+    node.deployment.ok(&["plugin", "update", id, "--grant", "all"])?;
+    assert_eq!(version()?, "1.1.0");
+    Ok(())
 }
 
 #[test]

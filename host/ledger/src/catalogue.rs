@@ -278,19 +278,4 @@ impl Ledger {
         })
         .await
     }
-
-    /// Every blob that must be kept, in order: those of current releases, and of releases that somebody holds a right
-    /// to. 32 bytes each.
-    pub async fn blobs_in_use(&self) -> Result<Vec<BlobHash>> {
-        self.read(|conn| {
-            let mut statement = conn.prepare_cached(
-                "SELECT DISTINCT f.blob AS blob FROM files f JOIN works w ON w.work = f.work
-                 WHERE (w.listed IS NOT NULL AND w.release = f.release)
-                    OR EXISTS (SELECT 1 FROM entitlements e WHERE e.release = f.release) ORDER BY f.blob",
-            )?;
-            let rows = statement.query_map([], |row| bytes(row, "blob", BlobHash::new))?;
-            Ok(rows.collect::<rusqlite::Result<_>>()?)
-        })
-        .await
-    }
 }

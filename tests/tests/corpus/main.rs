@@ -219,6 +219,7 @@ corpus! {
     pays_a_negative_sum [75, 76] "less than nothing" => Harmless ["nothing granted"] in market;
     pays_no_number [75, 76] "a sum that is no number" => Harmless ["nothing granted"] in market;
     pays_too_much_to_count [75, 76] "a sum of sixty digits" => Harmless ["nothing granted"] in market;
+    pays_a_part_and_goes_elsewhere [75] "a cent, before an honest gateway is asked for all of it" => Harmless ["nothing granted", "keeps its code"] in market;
     pays_by_one_reference [73] "the same event fifty times" => Harmless ["nothing granted"] in market;
     pays_for_somebody_else [75] "an event of another buyer's payment" => Harmless ["nothing granted"] in market;
     pays_through_another_gateway [72, 75] "a notification about another gateway's payment" => Harmless ["nothing granted"] in market;

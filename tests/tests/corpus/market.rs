@@ -192,6 +192,22 @@ pub fn pays_too_much_to_count() -> Result<Outcome> {
 pub fn pays_by_one_reference() -> Result<Outcome> {
     paid("names one reference for all")
 }
+/// Each gateway is asked for the whole of an order: the second would take what the first has.
+pub fn pays_a_part_and_goes_elsewhere() -> Result<Outcome> {
+    let shop = Shop::open(&["pays too little", "a song"])?;
+    let mut buyer = Visitor::new(&shop.running.url);
+    let order = buyer.order(&shop.work(0)?)?;
+    buyer.submit(&gateway(&order, PAY).context("the attacker's gateway is not offered")?)?;
+    let code = shop.node.deployment.vouchers("3.00 EUR", 1)?.remove(0);
+    let refused = buyer.pay(&order, &code).err().context("two gateways took money for one order")?.to_string();
+    ensure!(refused.contains("paid another way"), "{refused}");
+    let Outcome::Harmless(words) = shop.outcome(&mut buyer)? else { bail!("refused") };
+    // What was not taken is good for another order.
+    buyer.buy(&shop.work(1)?, Some(&code))?;
+    ensure!(buyer.library()?.len() == 1, "the code is spent");
+    Ok(Outcome::Harmless(format!("{words}, the buyer keeps its code")))
+}
+
 pub fn says_that_it_is_done() -> Result<Outcome> {
     let shop = Shop::open(&["says that it is done"])?;
     let answer = shop.pay(&mut Visitor::new(&shop.running.url), 0)?;
