@@ -16,7 +16,7 @@ const DETAIL: &str = "The shop's pages are out of order for the moment. Files an
 const ENGLISH: &str = "The shop's pages are out of order for the moment. Files and purchases are not affected. Please come \
                        back in a moment.";
 const FRENCH: &str = "Les pages de la boutique sont momentanément indisponibles. Vos fichiers et vos achats ne sont pas \
-                      touchés. Revenez dans un instant.";
+                      concernés. Revenez dans un instant.";
 
 /// The answer to a request that the storefront did not answer: 503, and when to try again.
 pub(crate) fn page(market: &Market, headers: &HeaderMap, kind: &str, again: Duration) -> Answer {
@@ -55,7 +55,7 @@ fn html(name: &str, has_logo: bool, language: Language) -> String {
     format!(
         "<!doctype html>\n<html lang=\"{lang}\">\n<head>\n<meta charset=\"utf-8\">\n<title>{name}</title>\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <link rel=\"stylesheet\" href=\"/theme/tokens.css\">\n</head>\n<body>\n<main>\n{logo}<h1>{name}</h1>\n\
+         <link rel=\"stylesheet\" href=\"/theme/tokens.css\">\n<link rel=\"stylesheet\" href=\"/-/desk.css\">\n</head>\n<body>\n<main>\n{logo}<h1>{name}</h1>\n\
          <p>{text}</p>\n</main>\n</body>\n</html>\n"
     )
 }

@@ -127,7 +127,7 @@ const FRENCH: Texts = Texts {
     swarm: "essaim",
     sums: |nodes, sent, came| {
         format!(
-            "Nœuds qui la partagent, ou l’ont fait depuis le démarrage de celui-ci : {nodes} ; {sent} envoyés, {came} reçus."
+            "Nœuds qui la partagent, ou l’ont fait depuis le démarrage de ce nœud\u{a0}: {nodes}\u{a0}; {sent} envoyés, {came} reçus."
         )
     },
     nodes: "Nœuds",
@@ -171,7 +171,7 @@ fn html(brand: &str, sharing: &Sharing, texts: &Texts) -> String {
     )
 }
 
-/// How the operator's pages look, within the deployment's design tokens.
+/// How the pages that are made here look, within the deployment's design tokens.
 pub(crate) fn css() -> Answer {
     let mut answer = plain("text/css; charset=utf-8", include_str!("desk.css"));
     set(answer.headers_mut(), header::CACHE_CONTROL, "public, max-age=300");

@@ -10,7 +10,7 @@ use http::{StatusCode, header};
 use crate::answer::{Answer, plain, problem, set};
 use crate::session::decode;
 
-/// Asks the part of the node that knows the swarm for the link to a release; None where the node is in no swarm.
+/// Asks the part of the node that knows the swarm for the link to a release; None where it is not for everybody.
 pub type AskLink = Box<dyn Fn(ReleaseId) -> Pin<Box<dyn Future<Output = Option<String>> + Send>> + Send + Sync>;
 
 /// Answers `/-/works/<work>`: an id, or the slug of a work that this node publishes.
@@ -32,7 +32,9 @@ pub(crate) async fn link(market: &Market, ask: Option<&AskLink>, work: &str) -> 
             return problem(StatusCode::SERVICE_UNAVAILABLE, "try-again", "Please ask again later.");
         }
     };
-    let link = ask(work.release_id).await;
+    let Some(link) = ask(work.release_id).await else {
+        return problem(StatusCode::NOT_FOUND, "private", "The network of this node is private.");
+    };
     let body = serde_json::json!({
         "work": work.release.work, "release": work.release_id, "title": work.release.title, "link": link,
     });

@@ -1,11 +1,12 @@
 //! What is being fetched from the swarm: one fetch for each release, which commands and players share. A player's range
-//! goes before the rest of it; what a player alone began ends soon after the last one left, and is kept for a day.
+//! goes before the rest of it; what a player alone began ends soon after the last one left, and is kept for a day at most,
+//! within a room of its own.
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fondaco_market::{Bringer, Future, Incoming, Market};
@@ -19,11 +20,16 @@ use crate::fail::{Done, Fail, chain};
 const LINGER: Duration = Duration::from_secs(30);
 /// Fetches that players may have begun at once.
 const MOST: usize = 16;
+/// Bytes that a cached file counts for at least.
+const LEAST: u64 = 4096;
 
 /// The fetches under way.
 #[derive(Default)]
 pub struct Fetches {
     running: Mutex<HashMap<ReleaseId, Weak<Running>>>,
+    /// What visitors alone had brought since the start, when, and its size: the first of it goes when there is no room. What
+    /// the operator's own commands fetch is never among it.
+    cached: Mutex<HashMap<BlobHash, (Instant, u64)>>,
     /// Room for what visitors want is made for one after the other.
     making_room: tokio::sync::Mutex<()>,
 }
@@ -34,11 +40,9 @@ pub struct Running {
     pub fetch: Fetch,
     /// Whose end is told once: true, once it was.
     pub getting: tokio::sync::Mutex<bool>,
-    /// Whether somebody wants to keep what comes. What visitors alone had brought is a cache: it goes with the first tidying
-    /// of the store that finds it a day old.
+    /// Whether somebody wants to keep what comes. What visitors alone had brought is a cache: it goes when something new needs
+    /// its room, or with the first tidying of the store that finds it a day old.
     kept: AtomicBool,
-    /// What visitors read of it, with their sizes.
-    visited: Mutex<HashMap<BlobHash, u64>>,
     /// Others may have what is there meanwhile.
     _passing: Box<dyn Send + Sync>,
     market: Market,
@@ -73,6 +77,10 @@ impl Fetches {
         Places { peers, web: seeds }: Places,
         lazy: bool,
     ) -> Option<Arc<Running>> {
+        if !lazy {
+            let mut cached = locked(&self.cached);
+            cached.retain(|hash, _| release.files.iter().all(|file| file.hash != *hash));
+        }
         let mut running = locked(&self.running);
         running.retain(|_, fetch| fetch.strong_count() > 0);
         if let Some(running) = running.get(&id).and_then(Weak::upgrade).filter(|running| !running.fetch.is_over()) {
@@ -97,42 +105,47 @@ impl Fetches {
         }
         let (getting, market) = (tokio::sync::Mutex::new(false), market.clone());
         let kept = AtomicBool::new(!lazy);
-        let visited = Mutex::default();
-        let new = Arc::new(Running { fetch, getting, kept, visited, _passing: passing, market, release: id });
+        let new = Arc::new(Running { fetch, getting, kept, _passing: passing, market, release: id });
         running.insert(id, Arc::downgrade(&new));
         Some(new)
     }
 
-    /// Has room for a file that a visitor reads and nobody keeps, among at most `most` bytes of such. What is the oldest of
-    /// it and not being read goes.
+    /// Has room for a file that a visitor reads and nobody keeps, among at most `most` bytes of such. What came first of it
+    /// and is not being read goes.
     async fn make_room(&self, running: &Running, store: &Store, file: &FileInfo, most: u64) -> Result<(), String> {
         let _one = self.making_room.lock().await;
-        let is_known = locked(&running.visited).contains_key(&file.hash);
+        let is_known = locked(&self.cached).contains_key(&file.hash);
         if running.kept.load(Ordering::Relaxed) || is_known || store.has(file.hash) {
             return Ok(());
         }
-        let full = || {
-            let most = ByteSize::bytes(most);
-            format!("what visitors read has {most} here ([network] cache), and the rest of it is being read")
-        };
-        // Those that are whole count among the store's.
-        let coming = self.visited().into_iter().filter(|(hash, _)| !store.has(*hash));
-        let wanted = coming.fold(file.size, |sum, (_, size)| sum.saturating_add(size));
-        let room = most.checked_sub(wanted).ok_or_else(full)?;
-        let trimming = store.clone();
-        let left = tokio::task::spawn_blocking(move || trimming.trim(room)).await.map_err(|e| chain(&e))?;
-        if left.map_err(|e| chain(&e))? > room {
-            return Err(full());
+        let size = file.size.max(LEAST);
+        let room = |words: &str| format!("{words}: visitors have {} ([network] cache)", ByteSize::bytes(most));
+        let left = most.checked_sub(size).ok_or_else(|| room("it is larger than what is read may be"))?;
+        let mut known: Vec<(Instant, BlobHash, u64)> =
+            locked(&self.cached).iter().map(|(hash, (at, size))| (*at, *hash, *size)).collect();
+        known.sort_unstable();
+        let mut taken = known.iter().fold(0_u64, |sum, (_, _, size)| sum.saturating_add(*size));
+        for (_, hash, size) in known {
+            if taken <= left {
+                break;
+            }
+            // Taken out before it goes: whoever keeps it from now on holds it himself.
+            let Some(entry) = locked(&self.cached).remove(&hash) else { continue };
+            let store = store.clone();
+            let gone = move || Ok(!store.owners(hash).is_empty() || store.discard(hash)?);
+            let gone: Result<bool, fondaco_store::Error> =
+                tokio::task::spawn_blocking(gone).await.map_err(|e| chain(&e))?;
+            if gone.map_err(|e| chain(&e))? {
+                taken = taken.saturating_sub(size);
+            } else {
+                locked(&self.cached).insert(hash, entry);
+            }
         }
-        locked(&running.visited).insert(file.hash, file.size);
+        if taken > left {
+            return Err(room("all that was read is still in use"));
+        }
+        locked(&self.cached).insert(file.hash, (Instant::now(), size));
         Ok(())
-    }
-
-    /// What visitors alone have fetched at the moment.
-    fn visited(&self) -> HashMap<BlobHash, u64> {
-        let running: Vec<_> = locked(&self.running).values().filter_map(Weak::upgrade).collect();
-        let theirs = running.iter().filter(|running| !running.kept.load(Ordering::Relaxed));
-        theirs.flat_map(|running| locked(&running.visited).clone()).collect()
     }
 }
 
@@ -194,8 +207,9 @@ impl Bringer for FromSwarm {
             let by = (&self.net, &self.web);
             let running = self.fetches.join(by, &self.market, (release, &body), places, true);
             let running = running.ok_or_else(|| format!("{MOST} works are being fetched for players already"))?;
-            self.fetches.make_room(&running, self.market.store(), &file, self.cache).await?;
+            // It begins when the first byte is asked for.
             let reader = running.fetch.read(file.hash, range).ok_or("nobody but its publisher delivers it")?;
+            self.fetches.make_room(&running, self.market.store(), &file, self.cache).await?;
             Ok(Box::new(FromFetch { reader, running: Some(running) }) as Box<dyn Incoming>)
         })
     }

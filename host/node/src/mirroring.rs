@@ -176,7 +176,7 @@ impl Mirroring {
     }
 }
 
-/// Fetches all files of a release.
+/// Fetches all files of a release that others than its publisher deliver.
 async fn bring(node: &Node, net: &Net, channel: PublicKey, id: ReleaseId, addresses: Vec<String>) -> Done {
     let Some((release, envelope)) = node.market.ledger().release(id).await? else { return Ok(()) };
     if release.for_everybody().next().is_none() {

@@ -2,7 +2,8 @@
 //! or the address of its page at a node's shop, which that node is asked for the link of.
 
 use fondaco_fetch::{Client, Reach, Request, Terms, Url};
-use fondaco_schemas::{ChannelLink, Link, ReleaseId};
+use fondaco_schemas::link::LinkError;
+use fondaco_schemas::{ChannelLink, Link, ReleaseId, WorkId};
 use serde::Deserialize;
 
 use crate::fail::{Done, Fail, chain};
@@ -15,6 +16,20 @@ const LINKS: &str = "/-/works/";
 /// The longest answer with a link, in bytes.
 const MAX_ANSWER: u64 = 64 << 10;
 
+/// A work from elsewhere.
+pub struct Named {
+    /// Its release, and where it may be had.
+    pub link: Link,
+    /// The work itself, where the page says it. Its node's answer is believed no further than that.
+    pub work: Option<WorkId>,
+}
+
+impl From<Link> for Named {
+    fn from(link: Link) -> Self {
+        Self { link, work: None }
+    }
+}
+
 /// Whether a text names a work from elsewhere, rather than one of this node.
 pub fn is_elsewhere(text: &str) -> bool {
     Link::is_meant(text) || is_address(text) || text.parse::<ReleaseId>().is_ok()
@@ -24,8 +39,8 @@ fn is_address(text: &str) -> bool {
     text.starts_with("http://") || text.starts_with("https://")
 }
 
-/// The link to what a text names.
-pub async fn link(node: &Node, text: &str) -> Done<Link> {
+/// What a text names.
+pub async fn read(node: &Node, text: &str) -> Done<Named> {
     if ChannelLink::is_meant(text) {
         return Err(Fail::usage(
             "this link is to a channel, not to a work: `fondaco follow` it, or `fondaco mirror` it",
@@ -33,34 +48,35 @@ pub async fn link(node: &Node, text: &str) -> Done<Link> {
     }
     if is_address(text) {
         let client = outbound::client(&node.folder, &node.deployment)?;
-        return asked(&client, &link_address(text)?).await;
+        let (url, work) = link_address(text)?;
+        return Ok(Named { link: asked(&client, &url).await?, work });
     }
-    match text.parse() {
-        Ok(release) => Ok(Link::to(release)),
-        Err(_) => text.parse().map_err(|e: fondaco_schemas::link::LinkError| {
-            Fail::usage(format!(
-                "{e}; a work from elsewhere is named by its link, its release's id or its page's address"
-            ))
-        }),
+    if let Ok(release) = text.parse() {
+        return Ok(Link::to(release).into());
     }
+    text.parse().map(|link: Link| link.into()).map_err(|e: LinkError| {
+        Fail::usage(format!("{e}; a work from elsewhere is named by its link, its release's id or its page's address"))
+    })
 }
 
-/// Where a node answers with the link of the work whose page has this address. What stands before `/works/` stays: a shop
-/// may lie below a path.
-fn link_address(page: &str) -> Done<Url> {
+/// Where a node answers with the link of the work whose page has this address, and the work, where the address has its id.
+/// What stands before `/works/` stays: a shop may lie below a path.
+fn link_address(page: &str) -> Done<(Url, Option<WorkId>)> {
     // What stands behind them picks a language or a place on the page.
-    let path = page.split(['?', '#']).next().unwrap_or_default();
+    let path = page.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
     let (shop, work) = path.rsplit_once(PAGES).filter(|(_, work)| !work.is_empty()).ok_or_else(|| {
         Fail::usage(format!(
             "{page}: this is the address of no work; open its page in a browser, and copy that address"
         ))
     })?;
-    format!("{shop}{LINKS}{work}").parse().map_err(|e: fondaco_fetch::UrlError| Fail::usage(format!("{page}: {e}")))
+    let url = format!("{shop}{LINKS}{work}").parse();
+    let url = url.map_err(|e: fondaco_fetch::UrlError| Fail::usage(format!("{page}: {e}")))?;
+    Ok((url, work.replace("%2F", "/").replace("%2f", "/").parse().ok()))
 }
 
 #[derive(Deserialize)]
 struct Told {
-    link: Option<String>,
+    link: String,
 }
 
 /// Problem details (RFC 9457).
@@ -87,8 +103,7 @@ async fn asked(client: &Client, url: &Url) -> Done<Link> {
     }
     let no_node = || Fail::failed(format!("{url} does not answer as a node does: is this a page of a Fondaco shop?"));
     let told: Told = serde_json::from_slice(&body).map_err(|_| no_node())?;
-    let link = told.link.ok_or_else(|| Fail::not_found(format!("{url}: that node is part of no swarm")))?;
-    link.parse().map_err(|_| no_node())
+    told.link.parse().map_err(|_| no_node())
 }
 
 /// What a server says, as it may be shown on a terminal.
@@ -113,10 +128,17 @@ mod tests {
 
     #[test]
     fn the_address_of_a_page_leads_to_that_of_its_link() {
-        let check = |page: &str, link: &str| assert_eq!(link_address(page).unwrap().to_string(), link, "{page}");
+        let check = |page: &str, link: &str| assert_eq!(link_address(page).unwrap().0.to_string(), link, "{page}");
         check("https://a.example/works/owls", "https://a.example/-/works/owls");
         check("http://127.0.0.1:8080/works/00/owls?lang=fr#buy", "http://127.0.0.1:8080/-/works/00/owls");
-        check("https://a.example/shop/works/owls", "https://a.example/shop/-/works/owls");
+        check("https://a.example/shop/works/owls/", "https://a.example/shop/-/works/owls");
+        let id = format!("{}/owls", "ab".repeat(32));
+        for page in
+            [format!("https://a.example/works/{id}"), format!("https://a.example/works/{}", id.replace('/', "%2F"))]
+        {
+            assert_eq!(link_address(&page).unwrap().1.unwrap().to_string(), id, "{page}");
+        }
+        assert_eq!(link_address("https://a.example/works/owls").unwrap().1, None);
         for bad in ["https://a.example", "https://a.example/", "https://a.example/works/", "https://a b/works/x"] {
             assert_eq!(link_address(bad).unwrap_err().code, 2, "{bad}");
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fondaco_fetch::Reach;
 use fondaco_gateway::{Sharer, Sharing};
@@ -12,7 +12,7 @@ use fondaco_net::{
     Answered, Config, Future, Limits, Multiaddr, Net, PeerId, Question, RelayLimits, Role, Shelf, Web, Who,
     answer_pages, answer_releases,
 };
-use fondaco_schemas::link::MAX_ADDRESSES;
+use fondaco_schemas::link::{MAX_ADDRESSES, MAX_LINK_BYTES};
 use fondaco_schemas::origin::HostName;
 use fondaco_schemas::{BlobHash, Deployment, Link, Release, ReleaseId, Work, network};
 use fondaco_trust::membership::when;
@@ -23,6 +23,7 @@ use crate::fail::{Done, Fail, chain};
 use crate::fetches::Places;
 use crate::find::Finding;
 use crate::membership;
+use crate::named::Named;
 use crate::node::Node;
 use crate::out::{Out, Said};
 use crate::receipts::{self, Taking};
@@ -275,11 +276,31 @@ pub fn ask_sharing(market: Market, net: Net) -> fondaco_gateway::AskSwarm {
     })
 }
 
-/// Gives the link to a release to those who ask the gateway for it.
+/// How long addresses are kept for those who ask the gateway for links.
+const KEPT: Duration = Duration::from_secs(2);
+
+/// Gives the link to a release to those who ask the gateway for it; none in a private network, whose members alone could
+/// follow it.
 pub fn ask_link(node: Arc<Node>) -> fondaco_gateway::AskLink {
+    // Many may ask, and the swarm's loop has other things to do.
+    let kept: Arc<tokio::sync::Mutex<Option<(Instant, Links)>>> = Arc::default();
     Box::new(move |id| {
-        let node = Arc::clone(&node);
-        Box::pin(async move { node.links().await.to(id) })
+        let (node, kept) = (Arc::clone(&node), Arc::clone(&kept));
+        Box::pin(async move {
+            let network = &node.deployment.network;
+            if !network.allow.is_empty() || network.authority.is_some() {
+                return None;
+            }
+            let mut kept = kept.lock().await;
+            let links = match kept.take().filter(|(at, _)| at.elapsed() < KEPT) {
+                Some(kept) => kept,
+                None => (Instant::now(), node.links().await),
+            };
+            // Web servers that somebody noted here were not told to everybody.
+            let link = links.1.make(id).map(|link| Link { web: links.1.own_web(id), ..link });
+            *kept = Some(links);
+            link.map(|link| link.to_string())
+        })
     })
 }
 
@@ -292,22 +313,32 @@ pub struct Links {
 }
 
 impl Links {
-    /// The link to a release. Of one whose files are still to come it names where they come from, too.
+    /// The link to a release, as text.
     pub fn to(&self, release: ReleaseId) -> Option<String> {
+        self.make(release).map(|link| link.to_string())
+    }
+
+    /// The link to a release. Of one whose files are still to come it names where they come from, too.
+    fn make(&self, release: ReleaseId) -> Option<Link> {
         if !self.is_in_swarm {
             return None;
         }
-        let mut link = Link { addresses: self.addresses.clone(), ..Link::to(release) };
-        match self.market.coming(release) {
-            // A web server without the files is no help.
-            Some(noted) => {
-                link.addresses.extend(noted.addresses);
-                link.web = noted.web;
-            }
-            None => link.web.extend(self.web.clone()),
+        let (addresses, web) = (self.addresses.clone(), self.own_web(release));
+        let mut link = Link { addresses, web, ..Link::to(release) };
+        if let Some(noted) = self.market.coming(release) {
+            let others = noted.addresses.into_iter().filter(|address| !self.addresses.contains(address));
+            link.addresses.extend(others);
+            link.web = noted.web;
         }
+        // What is too long is no link.
         link.addresses.truncate(MAX_ADDRESSES.saturating_sub(link.web.len()));
-        Some(link.to_string())
+        while link.to_string().len() > MAX_LINK_BYTES && link.addresses.pop().is_some() {}
+        Some(link)
+    }
+
+    /// This node's web server, where it has the files.
+    fn own_web(&self, release: ReleaseId) -> Vec<String> {
+        self.web.iter().filter(|_| !self.market.is_coming(release)).cloned().collect()
     }
 }
 
@@ -339,7 +370,7 @@ pub async fn keep_announcing(market: Market, net: Net, mut stop: watch::Receiver
 
 /// The release that a link names: from the catalogue, or from the swarm. With it the peers of whom it is known that they
 /// may have its files, and the web servers.
-async fn release_of(node: &Node, net: &Net, link: &Link) -> Done<(Release, Vec<u8>, Places)> {
+async fn release_of(node: &Node, net: &Net, Named { link, work }: &Named) -> Done<(Release, Vec<u8>, Places)> {
     let Places { mut peers, mut web } = Places::of(link)?;
     let id = link.release;
     let (release, envelope) = if let Some(known) = node.market.ledger().release(id).await? {
@@ -356,26 +387,39 @@ async fn release_of(node: &Node, net: &Net, link: &Link) -> Done<(Release, Vec<u
         }
         (release, envelope)
     };
+    if let Some(work) = work.as_ref().filter(|work| **work != release.work) {
+        return Err(Fail::refused(format!("the page is that of {work}, and its node gave a link to {}", release.work)));
+    }
     if release.for_everybody().next().is_none() {
         return Err(Fail::refused(format!(
             "{} is sold without a lock: its publisher alone delivers it to those who bought it, and no node passes it on",
             release.title
         )));
     }
+    // What nobody but this node delivers does not come from others.
+    if *release.work.publisher() == node.market.publisher()
+        && let Some(sold) = release.files.iter().find(|f| !release.is_public(f) && !node.market.store().has(f.hash))
+    {
+        return Err(Fail::refused(format!(
+            "{} is this node's own work, and {:?} of it is sold without a lock: no other node has it; publish it again",
+            release.title, sold.path
+        )));
+    }
     Ok((release, envelope, Places { peers, web }))
 }
 
 /// Takes the release that a link names into the catalogue. Its files come when somebody first asks for them.
-pub async fn note(node: &Node, link: &Link) -> Done<Work> {
+pub async fn note(node: &Node, named: &Named) -> Done<Work> {
     let net = node.net().await?;
-    let (_, envelope, _) = release_of(node, net, link).await?;
-    Ok(node.market.take_in_later(envelope, link).await?)
+    let (_, envelope, _) = release_of(node, net, named).await?;
+    Ok(node.market.take_in_later(envelope, &named.link).await?)
 }
 
 /// Fetches the release that a link names, with its files, and takes it into the catalogue.
-pub async fn fetch(node: &Node, link: &Link, json: bool, out: &Out) -> Done<Work> {
+pub async fn fetch(node: &Node, named: &Named, json: bool, out: &Out) -> Done<Work> {
     let net = node.net().await?;
-    let (release, envelope, places) = release_of(node, net, link).await?;
+    let (release, envelope, places) = release_of(node, net, named).await?;
+    let link = &named.link;
     let (web, near) = (node.web()?, places.peers.clone());
     let (count, bytes) = release.for_everybody().fold((0, 0_u64), |(n, sum), f| (n + 1, sum.saturating_add(f.size)));
     if !json {

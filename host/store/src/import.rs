@@ -45,6 +45,12 @@ pub struct Imported {
     _lease: Lease,
 }
 
+impl Imported {
+    pub(crate) fn held(hash: BlobHash, size: u64, lease: Lease) -> Self {
+        Self { hash, size, _lease: lease }
+    }
+}
+
 /// The part of an import that hashes.
 struct Intake {
     shared: Arc<Shared>,

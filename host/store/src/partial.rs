@@ -163,27 +163,25 @@ pub(crate) fn give_up(shared: &Arc<Shared>, hash: BlobHash) -> Result<()> {
         Some(fetching) => fetching.busy = true,
     }
     let deleted = delete(shared, hash, true);
-    if let Some(fetching) = shared.state().partials.get_mut(&hash) {
+    // What is there now after it was forgotten is another's.
+    if deleted.is_err()
+        && let Some(fetching) = shared.state().partials.get_mut(&hash)
+    {
         fetching.busy = false;
     }
     deleted
 }
 
-/// What nobody fetches at the moment: when it was written to, what it is, and the bytes it takes.
-pub(crate) fn idle(shared: &Shared) -> Vec<(SystemTime, BlobHash, u64)> {
+/// Gives up what nobody fetches and was not written to for `lasts`; answers what it was and the bytes it took.
+pub(crate) fn give_up_old(shared: &Arc<Shared>, lasts: Duration) -> Vec<(BlobHash, u64)> {
     let idle: Vec<(BlobHash, u64)> = {
         let state = shared.state();
         state.partials.iter().filter(|(_, f)| !f.busy).map(|(hash, f)| (*hash, f.stored)).collect()
     };
-    let written = |hash| fs::metadata(shared.layout.partial(hash, "")).and_then(|meta| meta.modified()).ok();
-    idle.into_iter().filter_map(|(hash, stored)| Some((written(hash)?, hash, stored))).collect()
-}
-
-/// Gives up what nobody fetches and was not written to for `lasts`; answers what it was and the bytes it took.
-pub(crate) fn give_up_old(shared: &Arc<Shared>, lasts: Duration) -> Vec<(BlobHash, u64)> {
     let mut gone = Vec::new();
-    for (written, hash, stored) in idle(shared) {
-        let is_old = SystemTime::now().duration_since(written).is_ok_and(|age| age >= lasts);
+    for (hash, stored) in idle {
+        let written = fs::metadata(shared.layout.partial(hash, "")).and_then(|meta| meta.modified());
+        let is_old = written.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age >= lasts));
         if is_old && give_up(shared, hash).is_ok() {
             gone.push((hash, stored));
         }

@@ -186,11 +186,17 @@ impl Store {
         upkeep::gc(&self.shared, grace)
     }
 
-    /// Deletes blobs that nobody pins, nobody is reading or importing, the oldest first, until what is unpinned takes no more
-    /// than `most` bytes; where that is not enough, then also what was fetched in part and nobody fetches at the moment.
-    /// Answers how much it takes still. Files that are kept in place outside the store do not count.
-    pub fn trim(&self, most: u64) -> Result<u64> {
-        upkeep::trim(&self.shared, most)
+    /// Deletes a blob that nobody pins, reads or imports, at whatever age, and what was fetched in part of one that nobody
+    /// fetches at the moment. True: nothing of it is here any more.
+    pub fn discard(&self, hash: BlobHash) -> Result<bool> {
+        upkeep::discard(&self.shared, hash)
+    }
+
+    /// Keeps a blob that is here from being collected until the answer is dropped.
+    pub fn hold(&self, hash: BlobHash) -> Option<Imported> {
+        let mut state = self.shared.state();
+        let size = state.entries.get(&hash)?.size;
+        Some(Imported::held(hash, size, Lease::take(&self.shared, &mut state, hash)))
     }
 }
 

@@ -172,38 +172,18 @@ pub(crate) fn gc(shared: &Arc<Shared>, grace: Duration) -> Result<GcReport> {
     Ok(report)
 }
 
-/// Deletes the oldest of what nobody keeps until the rest takes no more than `most`; see [`crate::Store::trim`].
-pub(crate) fn trim(shared: &Arc<Shared>, most: u64) -> Result<u64> {
+/// Deletes a blob, or what came of it, if nobody keeps or uses it; see [`crate::Store::discard`].
+pub(crate) fn discard(shared: &Arc<Shared>, hash: BlobHash) -> Result<bool> {
     shared.writable()?;
-    let mut blobs: Vec<(SystemTime, BlobHash, u64)> = {
-        let state = shared.state();
-        let unpinned = state.entries.iter().filter(|(hash, e)| !e.reference && !state.owners.contains_key(*hash));
-        unpinned.map(|(hash, e)| (e.since, *hash, e.stored)).collect()
-    };
-    let mut parts = partial::idle(shared);
-    blobs.sort_unstable();
-    parts.sort_unstable();
-    let mut left = blobs.iter().chain(&parts).fold(0_u64, |sum, (_, _, stored)| sum.saturating_add(*stored));
-    for (_, hash, _) in blobs {
-        if left <= most {
-            return Ok(left);
-        }
-        let mut report = GcReport::default();
-        delete_unpinned(shared, hash, |_| true, &mut report)?;
-        left = left.saturating_sub(report.bytes);
+    delete_unpinned(shared, hash, |_| true, &mut GcReport::default())?;
+    if shared.state().entries.contains_key(&hash) {
+        return Ok(false);
     }
-    for (_, hash, stored) in parts {
-        if left <= most {
-            return Ok(left);
-        }
-        match partial::give_up(shared, hash) {
-            Ok(()) => left = left.saturating_sub(stored),
-            // Somebody goes on with it.
-            Err(Error::Fetching { .. }) => {}
-            Err(error) => return Err(error),
-        }
+    match partial::give_up(shared, hash) {
+        Ok(()) => Ok(true),
+        Err(Error::Fetching { .. }) => Ok(false),
+        Err(error) => Err(error),
     }
-    Ok(left)
 }
 
 /// Deletes a blob, if nobody keeps or uses it and it is old enough.

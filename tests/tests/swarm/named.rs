@@ -47,6 +47,8 @@ fn a_work_is_fetched_by_its_releases_id_and_by_the_address_of_its_page() -> Resu
     ensure!(publishing.swarm.iter().chain(&seeding.swarm).all(|address| places.contains(address)), "{places}");
     get(&node("")?, &format!("{}/works/{work}", seeding.url), "by-way-of-another")?;
 
+    // The seeder lists it, so that its slug is enough.
+    get(&seeder, "machine-wars", "listed")?;
     // What is here is had without anybody, also by its name alone.
     assert_eq!((publishing.stop()?, seeding.stop()?), (0, 0));
     get(&buyer, &release, "again")?;
@@ -69,7 +71,29 @@ fn an_address_that_leads_to_no_work_is_told_apart() -> Result<()> {
     check(&format!("{}/works/nothing", publishing.url), 4, "There is no such work here.")?;
     check(&format!("{}/", publishing.url), 2, "open its page in a browser")?;
     check(&format!("{}/works/machine-wars", aloof.url), 4, "This node is part of no swarm.")?;
-    check(&"0".repeat(64), 5, "")?;
+    check(&"0".repeat(64), 5, "nobody gave release 0000")?;
+    // The node of the page is believed to name a release of that work, and no other.
+    let other = node(LISTENS)?;
+    let published = other.publish(&ABOUT.replace("machine-wars", "other"), &[("one.flac", b"another")])?;
+    let sharing = other.deployment.up()?;
+    let forged = http::send(sharing.url.trim_start_matches("http://"), "GET", "/-/works/other", &[], b"")?.text();
+    let work = bundles::text(&published, "work")?.replace("other", "machine-wars");
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let page = format!("http://{}/works/{work}", listener.local_addr()?);
+    let serving = std::thread::spawn(move || -> std::io::Result<()> {
+        let (mut stream, _) = listener.accept()?;
+        let _ = stream.read(&mut [0; 4096])?;
+        stream.write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{forged}", forged.len()).as_bytes())
+    });
+    check(&page, 3, "its node gave a link to")?;
+    serving.join().expect("no panic")?;
+    assert_eq!(sharing.stop()?, 0);
+    // Nobody but its members could follow a private network's.
+    let closed = node(&format!("{LISTENS}allow = [\"12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA\"]\n"))?;
+    closed.publish(ABOUT, &[("one.flac", b"a short one")])?;
+    let closing = closed.deployment.up()?;
+    check(&format!("{}/works/machine-wars", closing.url), 4, "The network of this node is private.")?;
+    assert_eq!(closing.stop()?, 0);
     // Servers that are no nodes.
     for (answer, code, words) in [
         ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", 1, "does not answer as a node does"),

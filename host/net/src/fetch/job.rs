@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fondaco_schemas::ReleaseId;
-use fondaco_store::{OutboardDecoder, Partial, Store};
+use fondaco_store::{Imported, OutboardDecoder, Partial, Store};
 use libp2p::PeerId;
 use tokio::sync::{mpsc, watch};
 
@@ -34,6 +34,8 @@ pub(crate) struct Job {
     pub(super) partials: Mutex<HashMap<usize, Partial>>,
     /// Files that were opened, or were there; one is opened at a time.
     opened: tokio::sync::Mutex<HashSet<usize>>,
+    /// Those that were there, which are kept from going until the end.
+    held: Mutex<Vec<Imported>>,
     pub(super) sources: Mutex<Vec<SourceStatus>>,
     changed: watch::Sender<()>,
     /// Sources that are to be added.
@@ -75,6 +77,7 @@ impl Job {
             plan: Mutex::default(),
             partials: Mutex::default(),
             opened: tokio::sync::Mutex::default(),
+            held: Mutex::default(),
             sources: Mutex::default(),
             changed: watch::Sender::default(),
             hints,
@@ -191,15 +194,20 @@ impl Job {
         let mut opened = self.opened.lock().await;
         let Some(want) = self.files.get(file).filter(|_| !opened.contains(&file)) else { return Ok(()) };
         let (store, hash, size) = (self.store.clone(), want.hash, want.size);
-        let partial =
-            tokio::task::spawn_blocking(
-                move || {
-                    if store.has(hash) { Ok(None) } else { store.fetch(hash, size).map(Some) }
-                },
-            );
+        let partial = tokio::task::spawn_blocking(move || match store.hold(hash) {
+            Some(held) => Ok(Err(held)),
+            None => store.fetch(hash, size).map(Ok),
+        });
         let partial = match partial.await.map_err(|_| Error::Stopping)? {
             Err(fondaco_store::Error::Fetching { hash }) => return Err(Error::Busy(hash)),
             other => other?,
+        };
+        let partial = match partial {
+            Ok(partial) => Some(partial),
+            Err(held) => {
+                locked(&self.held).push(held);
+                None
+            }
         };
         opened.insert(file);
         let there = partial.as_ref().map_or(size, Partial::bytes);

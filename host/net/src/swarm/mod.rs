@@ -46,7 +46,7 @@ const OLD_FRIENDS: usize = 16;
 /// Peers that are remembered for not having been reached directly; they are not waited for again.
 const MOST_UNPUNCHED: usize = 256;
 /// How long a question to the hash table waits for somebody who could be asked.
-const HOLD: Duration = Duration::from_secs(5);
+const HOLD: Duration = Duration::from_secs(3);
 /// How often the loop looks whom it has given that long.
 const BEAT: Duration = Duration::from_millis(500);
 /// Peers of the hash table that are named as such that could be asked.
@@ -479,6 +479,9 @@ impl Loop {
         let (is_empty, now) = (self.routing() == 0, Instant::now());
         let waits = |held: &Held| is_empty && comes && now.saturating_duration_since(held.since) < HOLD;
         for held in std::mem::take(&mut self.held) {
+            if held.finding.found.is_closed() {
+                continue;
+            }
             if waits(&held) {
                 self.held.push(held);
             } else {

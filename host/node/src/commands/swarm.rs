@@ -88,8 +88,8 @@ pub async fn sharers(node: &Node, work: &str, json: bool, out: &Out) -> Done {
 
 /// Fetches a work from elsewhere and keeps it, to give it to others.
 pub async fn seed(node: &Node, work: &str, lazy: bool, json: bool, out: &Out) -> Done {
-    let link = named::link(node, work).await?;
-    let work = if lazy { swarm::note(node, &link).await? } else { swarm::fetch(node, &link, json, out).await? };
+    let named = named::read(node, work).await?;
+    let work = if lazy { swarm::note(node, &named).await? } else { swarm::fetch(node, &named, json, out).await? };
     let own = node.links().await.to(work.release_id);
     if lazy && node.market.is_coming(work.release_id) {
         out.result(

@@ -7,7 +7,7 @@ use fondaco_market::{Progress, PublishOptions};
 use fondaco_runtime::Context;
 use fondaco_runtime::wit::search_types::{Query, Reach, Sort};
 use fondaco_schemas::work_file::WORK_FILE;
-use fondaco_schemas::{FileInfo, ReleaseId, Work, WorkFile};
+use fondaco_schemas::{FileInfo, Link, ReleaseId, Work, WorkFile};
 
 use crate::cli::{Get, Publish, Search, work_id};
 use crate::fail::{Done, Fail};
@@ -193,13 +193,19 @@ pub async fn search(node: &Node, args: Search, json: bool, out: &Out) -> Done {
 
 pub async fn get(node: &Node, args: Get, json: bool, out: &Out) -> Done {
     let work = if named::is_elsewhere(&args.work) {
-        let link = named::link(node, &args.work).await?;
-        match here(node, link.release).await? {
-            Some(work) => work,
-            None => crate::swarm::fetch(node, &link, json, out).await?,
+        let named = named::read(node, &args.work).await?;
+        match here(node, named.link.release).await? {
+            Some(work) if named.work.as_ref().is_none_or(|named| *named == work.release.work) => work,
+            _ => crate::swarm::fetch(node, &named, json, out).await?,
         }
     } else {
-        find_any(node, &args.work).await?
+        match find_any(node, &args.work).await? {
+            // It is listed here, and its files are with others.
+            work if node.market.is_coming(work.release_id) => {
+                crate::swarm::fetch(node, &Link::to(work.release_id).into(), json, out).await?
+            }
+            work => work,
+        }
     };
     // What the folder of a work from elsewhere is called is known only now.
     let beside = args.beside.unwrap_or_default();
@@ -215,7 +221,8 @@ async fn here(node: &Node, release_id: ReleaseId) -> Done<Option<Work>> {
 
 /// Copies a work's files to a folder.
 async fn copy_work(node: &Node, work: &Work, folder: PathBuf, json: bool, out: &Out) -> Done {
-    let is_left = |f: &FileInfo| !work.release.is_public(f) && !node.market.store().has(f.hash);
+    let own = *work.release.work.publisher() == node.market.publisher();
+    let is_left = |f: &FileInfo| !own && !work.release.is_public(f) && !node.market.store().has(f.hash);
     let (left, files): (Vec<_>, Vec<_>) = work.release.files.iter().cloned().partition(is_left);
     for file in &files {
         if !Path::new(&file.path).components().all(|c| matches!(c, std::path::Component::Normal(_))) {

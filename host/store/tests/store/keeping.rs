@@ -56,39 +56,33 @@ fn pins_outlive_the_process_and_only_what_is_there_can_be_pinned() {
 }
 
 #[test]
-fn what_nobody_keeps_is_trimmed_from_its_oldest_and_what_is_used_or_kept_stays() {
+fn what_nobody_keeps_or_uses_can_be_discarded_at_any_age() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    let each = 50_000 + outboard_bytes(50_000);
-    let ids: Vec<_> = (0..4).map(|n| put(&store, &bytes(50_000, n))).collect();
-    store.pin(ids[3], "release").unwrap();
-    drop(store);
-    // The second is the oldest, then the third.
-    for (id, hours) in [(ids[0], 1), (ids[1], 3), (ids[2], 2)] {
-        let file = fs::File::options().write(true).open(file(dir.path(), id, "")).unwrap();
-        file.set_modified(SystemTime::now() - Duration::from_hours(hours)).unwrap();
+    let (kept, loose, held) =
+        (put(&store, &bytes(50_000, 1)), put(&store, &bytes(50_000, 2)), put(&store, &bytes(9, 3)));
+    store.pin(kept, "release").unwrap();
+    let reading = store.get(loose).unwrap();
+    let holding = store.hold(held).unwrap();
+    assert_eq!((holding.hash, holding.size), (held, 9));
+    for id in [kept, loose, held] {
+        assert!(!store.discard(id).unwrap() && store.has(id), "{id}");
     }
-    let store = open(dir.path());
-    assert_eq!(store.trim(3 * each).unwrap(), 3 * each, "there is room");
-    assert_eq!((store.trim(3 * each - 1).unwrap(), store.has(ids[1])), (2 * each, false));
-    let reading = store.get(ids[2]).unwrap();
-    assert_eq!((store.trim(each).unwrap(), store.has(ids[0])), (each, false), "the older one is being read");
-    assert_eq!((store.trim(0).unwrap(), store.has(ids[2])), (each, true));
-    drop(reading);
-    assert_eq!((store.trim(0).unwrap(), store.has(ids[2])), (0, false));
-    assert!(store.has(ids[3]));
-
-    // What came in part goes last, and not while somebody fetches it.
-    let loose = put(&store, &bytes(50_000, 5));
-    let (part, other) = (hash(&bytes(40_000, 6)), hash(&bytes(30_000, 7)));
-    drop(store.fetch(part, 40_000).unwrap());
-    let fetching = store.fetch(other, 30_000).unwrap();
-    let parts = 40_000 + outboard_bytes(40_000);
-    assert_eq!((store.trim(parts).unwrap(), store.has(loose)), (parts, false));
-    assert_eq!(store.trim(0).unwrap(), 0);
-    let left = store.used_bytes();
-    assert_eq!(left, each + 30_000 + outboard_bytes(30_000), "the kept one, and the one that is being fetched");
+    assert_eq!(store.gc(NOW).unwrap().spared, 2, "what is held is not collected");
+    drop((reading, holding));
+    for id in [loose, held] {
+        assert!(store.discard(id).unwrap() && !store.has(id), "{id}");
+    }
+    assert_eq!(store.used_bytes(), 50_000 + outboard_bytes(50_000), "the kept one alone");
+    assert!(store.hold(loose).is_none() && store.discard(loose).unwrap(), "it is not here");
+    // What came in part goes when nobody fetches it.
+    let part = hash(&bytes(40_000, 6));
+    let fetching = store.fetch(part, 40_000).unwrap();
+    assert!(!store.discard(part).unwrap());
     drop(fetching);
+    assert!(store.discard(part).unwrap());
+    assert_eq!(store.used_bytes(), 50_000 + outboard_bytes(50_000));
+    drop(store.fetch(part, 40_000).unwrap());
 }
 
 #[test]
