@@ -132,14 +132,15 @@ impl Fetches {
             // Taken out before it goes: whoever keeps it from now on holds it himself.
             let Some(entry) = locked(&self.cached).remove(&hash) else { continue };
             let store = store.clone();
-            let gone = move || Ok(!store.owners(hash).is_empty() || store.discard(hash)?);
-            let gone: Result<bool, fondaco_store::Error> =
-                tokio::task::spawn_blocking(gone).await.map_err(|e| chain(&e))?;
-            if gone.map_err(|e| chain(&e))? {
+            // What somebody keeps by now counts no longer.
+            let gone = move || if store.owners(hash).is_empty() { store.discard(hash) } else { Ok(true) };
+            let gone = tokio::task::spawn_blocking(gone).await.map_err(|e| chain(&e))?.map_err(|e| chain(&e));
+            if gone == Ok(true) {
                 taken = taken.saturating_sub(size);
             } else {
                 locked(&self.cached).insert(hash, entry);
             }
+            gone?;
         }
         if taken > left {
             return Err(room("all that was read is still in use"));
