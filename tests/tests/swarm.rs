@@ -210,6 +210,7 @@ fn what_is_sold_without_a_lock_is_not_passed_on() -> Result<()> {
     let publishing: Running = publisher.deployment.up()?;
     let output = buyer.deployment.run(&["get", &link(&publisher.deployment)?])?;
     ensure!(output.code == 3 && output.stderr.contains("sold without a lock"), "{output:?}");
+    ensure!(output.stderr.contains("; buy it at "), "{output:?}");
     // The release itself is for everybody, its file is not.
     ensure!(sent(&publisher.deployment)? < 5_000, "more than the release was sent");
     // A follower lists it, and does not take it for here: it would be announced.
@@ -383,7 +384,7 @@ fn what_visitors_stream_takes_no_more_than_its_room() -> Result<()> {
     let log = shopping.log()?;
     ensure!(
         large.status == 503
-            && log.contains("it is larger than what is read may be: visitors have 5MiB ([network] cache)"),
+            && log.contains("larger than all that visitors may read at once; raise cache of [network], which is 5MiB"),
         "{} {log}",
         large.status
     );
@@ -400,6 +401,9 @@ fn what_visitors_stream_takes_no_more_than_its_room() -> Result<()> {
         std::thread::sleep(Duration::from_secs(1));
     };
     ensure!(third.body == files[2].1);
+    // The first made room for it; the second is here still.
+    let before = sent(&publisher.deployment)?;
+    ensure!(get("1.flac")?.body == files[1].1 && sent(&publisher.deployment)? == before, "another went than the first");
     let status = shop.deployment.json(&["status"])?;
     let used = status.first().and_then(|s| s.get("bytes")).and_then(Value::as_u64).context("no bytes")?;
     ensure!((1_900_000..=5 << 20).contains(&used), "{used} bytes are stored");

@@ -4,7 +4,7 @@
 use std::pin::Pin;
 
 use fondaco_market::Market;
-use fondaco_schemas::{ReleaseId, WorkId};
+use fondaco_schemas::ReleaseId;
 use http::{StatusCode, header};
 
 use crate::answer::{Answer, plain, problem, set};
@@ -18,9 +18,7 @@ pub(crate) async fn link(market: &Market, ask: Option<&AskLink>, work: &str) -> 
     let Some(ask) = ask else {
         return problem(StatusCode::NOT_FOUND, "no-swarm", "This node is part of no swarm.");
     };
-    let text = decode(&work.replace('+', "%2B"));
-    let id = if text.contains('/') { text.parse() } else { WorkId::new(market.publisher(), &text) };
-    let found = match id {
+    let found = match market.work_named(&decode(&work.replace('+', "%2B"))) {
         Ok(id) => market.ledger().work(&id).await,
         Err(_) => Ok(None),
     };

@@ -35,7 +35,8 @@ use fondaco_ledger::Ledger;
 use fondaco_runtime::wit::settings;
 use fondaco_runtime::{Plugin, Services};
 use fondaco_schemas::deployment::{Brand, Shop};
-use fondaco_schemas::{Home, PluginId, PluginKind, PublicKey};
+use fondaco_schemas::id::IdError;
+use fondaco_schemas::{Home, PluginId, PluginKind, PublicKey, WorkId};
 use fondaco_store::Store;
 use fondaco_trust::{KeyPair, Verified};
 use time::OffsetDateTime;
@@ -262,6 +263,11 @@ impl Market {
     /// Who publishes here.
     pub fn publisher(&self) -> PublicKey {
         self.0.parts.publisher.public()
+    }
+
+    /// The id of a work that is named by it, or by the slug of one that this node publishes.
+    pub fn work_named(&self, text: &str) -> Result<WorkId, IdError> {
+        if text.contains('/') { text.parse() } else { WorkId::new(self.publisher(), text) }
     }
     /// Where the public finds the node, without a `/` at its end.
     pub fn base_url(&self) -> &str {

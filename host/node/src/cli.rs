@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use fondaco_schemas::{BlobHash, ByteSize, PluginId, PluginKind, PublicKey, RegistryName, WorkId, WorkKind};
+use fondaco_schemas::{BlobHash, ByteSize, PluginId, PluginKind, PublicKey, RegistryName, WorkKind};
 use serde::{Deserialize, Serialize};
 
 /// Run a branded distribution node: publish works, sell or lend them lawfully, let the public speak up.
@@ -500,10 +500,4 @@ pub enum Plugin {
         #[arg(long, short, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-}
-
-/// The id of a work that is named by it, or by the slug of one that this node publishes.
-pub fn work_id(text: &str, publisher: PublicKey) -> Result<WorkId, String> {
-    let made = if text.contains('/') { text.parse() } else { WorkId::new(publisher, text) };
-    made.map_err(|e| e.to_string())
 }

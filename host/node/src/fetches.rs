@@ -119,8 +119,9 @@ impl Fetches {
             return Ok(());
         }
         let size = file.size.max(LEAST);
-        let room = |words: &str| format!("{words}: visitors have {} ([network] cache)", ByteSize::bytes(most));
-        let left = most.checked_sub(size).ok_or_else(|| room("it is larger than what is read may be"))?;
+        let full = |why: &str| format!("{why}; raise cache of [network], which is {}", ByteSize::bytes(most));
+        let left =
+            most.checked_sub(size).ok_or_else(|| full("it is larger than all that visitors may read at once"))?;
         let mut known: Vec<(Instant, BlobHash, u64)> =
             locked(&self.cached).iter().map(|(hash, (at, size))| (*at, *hash, *size)).collect();
         known.sort_unstable();
@@ -143,7 +144,7 @@ impl Fetches {
             gone?;
         }
         if taken > left {
-            return Err(room("all that was read is still in use"));
+            return Err(full("all that visitors have read is still in use"));
         }
         locked(&self.cached).insert(file.hash, (Instant::now(), size));
         Ok(())

@@ -292,14 +292,14 @@ pub fn ask_link(node: Arc<Node>) -> fondaco_gateway::AskLink {
                 return None;
             }
             let mut kept = kept.lock().await;
-            let links = match kept.take().filter(|(at, _)| at.elapsed() < KEPT) {
+            let (at, links) = match kept.take().filter(|(at, _)| at.elapsed() < KEPT) {
                 Some(kept) => kept,
                 None => (Instant::now(), node.links().await),
             };
             // Web servers that somebody noted here were not told to everybody.
-            let link = links.1.make(id).map(|link| Link { web: links.1.own_web(id), ..link });
-            *kept = Some(links);
-            link.map(|link| link.to_string())
+            let link = links.make(id, false);
+            *kept = Some((at, links));
+            link
         })
     })
 }
@@ -313,32 +313,29 @@ pub struct Links {
 }
 
 impl Links {
-    /// The link to a release, as text.
+    /// The link to a release. Of one whose files are still to come it names where they come from, too.
     pub fn to(&self, release: ReleaseId) -> Option<String> {
-        self.make(release).map(|link| link.to_string())
+        self.make(release, true)
     }
 
-    /// The link to a release. Of one whose files are still to come it names where they come from, too.
-    fn make(&self, release: ReleaseId) -> Option<Link> {
+    /// The same, with the web servers that were noted for a release that is still to come, or without.
+    fn make(&self, release: ReleaseId, with_web: bool) -> Option<String> {
         if !self.is_in_swarm {
             return None;
         }
-        let (addresses, web) = (self.addresses.clone(), self.own_web(release));
-        let mut link = Link { addresses, web, ..Link::to(release) };
-        if let Some(noted) = self.market.coming(release) {
-            let others = noted.addresses.into_iter().filter(|address| !self.addresses.contains(address));
-            link.addresses.extend(others);
-            link.web = noted.web;
+        let mut link = Link { addresses: self.addresses.clone(), ..Link::to(release) };
+        match self.market.coming(release) {
+            Some(noted) => {
+                link.addresses.extend(noted.addresses.into_iter().filter(|address| !self.addresses.contains(address)));
+                link.web = if with_web { noted.web } else { Vec::new() };
+            }
+            // A web server without the files would be no help.
+            None => link.web.extend(self.web.clone()),
         }
         // What is too long is no link.
         link.addresses.truncate(MAX_ADDRESSES.saturating_sub(link.web.len()));
         while link.to_string().len() > MAX_LINK_BYTES && link.addresses.pop().is_some() {}
-        Some(link)
-    }
-
-    /// This node's web server, where it has the files.
-    fn own_web(&self, release: ReleaseId) -> Vec<String> {
-        self.web.iter().filter(|_| !self.market.is_coming(release)).cloned().collect()
+        Some(link.to_string())
     }
 }
 
@@ -368,6 +365,14 @@ pub async fn keep_announcing(market: Market, net: Net, mut stop: watch::Receiver
     }
 }
 
+/// What somebody is told who wants what is sold.
+pub fn where_to_buy(release: &Release) -> String {
+    match release.home.as_ref().and_then(|home| home.page_of(&release.work)) {
+        Some(page) => format!("buy it at {page}"),
+        None => "buy it at its publisher's shop".to_owned(),
+    }
+}
+
 /// The release that a link names: from the catalogue, or from the swarm. With it the peers of whom it is known that they
 /// may have its files, and the web servers.
 async fn release_of(node: &Node, net: &Net, Named { link, work }: &Named) -> Done<(Release, Vec<u8>, Places)> {
@@ -392,8 +397,9 @@ async fn release_of(node: &Node, net: &Net, Named { link, work }: &Named) -> Don
     }
     if release.for_everybody().next().is_none() {
         return Err(Fail::refused(format!(
-            "{} is sold without a lock: its publisher alone delivers it to those who bought it, and no node passes it on",
-            release.title
+            "{} is sold without a lock: its publisher alone delivers it to those who bought it, and no node passes it on; {}",
+            release.title,
+            where_to_buy(&release)
         )));
     }
     // What nobody but this node delivers does not come from others.

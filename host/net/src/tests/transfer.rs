@@ -8,7 +8,7 @@ use fondaco_store::Decoder;
 
 use super::{Node, QUIC, TCP, config, data, wants};
 use crate::wire::{self, Answer, Request, Run};
-use crate::{Config, Error, Limits, SourceState};
+use crate::{Config, Error, Limits, SourceState, Want};
 
 /// Takes the first groups of a blob into another store, as if a fetch had come so far.
 fn take_part(
@@ -159,6 +159,25 @@ async fn after_a_kill_at_most_a_group_of_each_source_comes_again() {
         // With what proves them.
         assert!(again.received <= rest + rest / 10, "{} came though {there} were there", again.received);
         assert_eq!(store.verify(want.hash).unwrap(), want.size);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_there_stays_as_long_as_the_rest_is_fetched() {
+    let slow = Limits { upload_bytes_per_second: Some(1 << 20), ..Limits::default() };
+    let (publisher, buyer) = (Node::new(Config { limits: slow, ..config(TCP) }).await, Node::at("").await);
+    let rest = publisher.add(&data(8 << 20, 7));
+    let imported = buyer.store.import_reader(data(50_000, 8).as_slice(), &|_| ()).unwrap();
+    let there = Want { hash: imported.hash, size: imported.size, name: "there".into() };
+    drop(imported);
+    let fetch = buyer.net.fetch(vec![there.clone(), rest], None, vec![publisher.address().await]);
+    while fetch.bytes() <= there.size {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(!buyer.store.discard(there.hash).unwrap(), "a file went that the fetch counts on");
+    drop(fetch);
+    while !buyer.store.discard(there.hash).unwrap() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

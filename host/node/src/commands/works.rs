@@ -9,7 +9,7 @@ use fondaco_runtime::wit::search_types::{Query, Reach, Sort};
 use fondaco_schemas::work_file::WORK_FILE;
 use fondaco_schemas::{FileInfo, Link, ReleaseId, Work, WorkFile};
 
-use crate::cli::{Get, Publish, Search, work_id};
+use crate::cli::{Get, Publish, Search};
 use crate::fail::{Done, Fail};
 use crate::folder::read_text;
 use crate::named;
@@ -93,8 +93,7 @@ pub async fn find_any(node: &Node, text: &str) -> Done<Work> {
 }
 
 async fn look(node: &Node, text: &str) -> Done<Option<Work>> {
-    let publisher = crate::node::load_key(&node.folder.publisher_key(&node.deployment))?.public();
-    let id = work_id(text, publisher).map_err(Fail::usage)?;
+    let id = node.market.work_named(text).map_err(Fail::usage)?;
     Ok(node.market.ledger().work(&id).await?)
 }
 
@@ -255,10 +254,7 @@ async fn copy_work(node: &Node, work: &Work, folder: PathBuf, json: bool, out: &
         },
         || format!("{count} files in {}", folder.display()),
     );
-    let place = match &shop {
-        Some(shop) => format!("buy it at {shop}"),
-        None => "buy it at its publisher's shop".to_owned(),
-    };
+    let place = crate::swarm::where_to_buy(&work.release);
     if !left.is_empty() && !json {
         let names = left.join(", ");
         out.note(format!(
